@@ -1,0 +1,92 @@
+"""Make the pictures of the README and the docs, with the bundled network: ``python docs/make_pictures.py``.
+
+Run it again whenever the weights, a method or a figure has changed. Everything is computed; nothing is retouched.
+"""
+
+import io
+import os
+from pathlib import Path
+
+os.environ["LABUTILS_WEIGHTS"] = "bundled"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from PIL import Image
+
+from labutils import explain, photos, plots, vgg16
+
+PICTURES = Path(__file__).parent / "pictures"
+# The layer of the course; left out, it is the last one with spatial maps: the pooling after it, with 7 x 7 places.
+LAYER = "block5_conv3"
+# Free of rights (see the README's credits), and each with a class of the bundled network.
+NAMES = ("cat", "coffee", "astronaut")
+
+
+def main() -> None:
+    """Write every picture to docs/pictures."""
+    model = vgg16.VGG16()
+    PICTURES.mkdir(exist_ok=True)
+    for name, figure in {
+        "gallery": gallery(model),
+        "predictions": predictions(model),
+        "two_classes": two_classes(model),
+    }.items():
+        save(figure, PICTURES / f"{name}.png")
+
+
+def gallery(model):
+    """Photos by methods, each map for the class that the network gives first."""
+    images, inputs = samples()
+    classes = model.predict(inputs, verbose=0).argmax(axis=1)
+    family = explain.cam_family(model, inputs, classes, layer=LAYER)
+    maps = {
+        "Grad-CAM": family["grad_cam"],
+        "Grad-CAM++": family["grad_cam_plus_plus"],
+        "Layer-CAM": family["layer_cam"],
+        "Score-CAM": explain.score_cam(model, inputs, classes, layer=LAYER, progress=False),
+        "SmoothGrad": explain.smooth_grad(model, inputs, classes, seed=0),
+    }
+    names = vgg16.class_names(model)
+    return plots.gallery(images, maps, titles=[f"class: {names[index]}" for index in classes])
+
+
+def predictions(model):
+    """The three best classes of each photo."""
+    images, inputs = samples()
+    decoded = vgg16.decode_predictions(model.predict(inputs, verbose=0), top=3)
+    return plots.predictions(images, decoded, titles=NAMES)
+
+
+def two_classes(model):
+    """The evidence for two classes in one photo that holds both."""
+    halves = [photos.sample(name, size=(224, 112), fit="crop") for name in ("cat", "coffee")]
+    image, _ = photos.mosaic(halves, grid=(1, 2))
+    inputs = vgg16.preprocess_input(image[None].astype("float32"))
+    names = vgg16.class_names(model)
+    maps = {
+        f"Grad-CAM for {name}": explain.grad_cam(model, inputs, names.index(name), layer=LAYER)[0]
+        for name in ("cat", "cup")
+    }
+    return plots.side_by_side(maps, image, title="Two classes in one photo")
+
+
+def samples() -> tuple[np.ndarray, np.ndarray]:
+    """The photos, and the same preprocessed."""
+    images = np.stack([photos.sample(name) for name in NAMES])
+    return images, vgg16.preprocess_input(images.astype("float32"))
+
+
+def save(figure, path: Path) -> None:
+    """Write a figure with 256 dithered colours: half the bytes, and no difference that is seen at this size."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    picture = Image.open(buffer).convert("RGB")
+    picture = picture.quantize(
+        palette=picture.quantize(256, Image.Quantize.MAXCOVERAGE), dither=Image.Dither.FLOYDSTEINBERG
+    )
+    picture.save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, of {buffer.tell() / 1000:.0f}. {figure.alt_text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""The command line: ``labutils start | explain | build | weights``.
+
+Each command is a function that adds its parser and names the function that runs it; what a command needs is imported
+when it runs. A user's mistake gives one line on stderr and no traceback.
+
+Exit status: 0 done; 1 not possible (a message says why), or a check found a difference; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labutils import __version__
+
+if TYPE_CHECKING:
+    from labutils import report
+
+DONE, NOT_POSSIBLE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+EXPLAIN_EXAMPLES = """\
+examples:
+  labutils explain cat                        a sample photo, the bundled network
+  labutils explain dog.jpg --classes cat,dog  the evidence for two classes
+  labutils explain *.jpg --model mine.keras --preprocess mobilenet_v2 --labels names.txt
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    parser = _parser()
+    options, further = parser.parse_known_args(arguments)
+    if further and options.run is not start:
+        parser.error(f"unrecognised arguments: {' '.join(further)}")
+    options.further = further
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        return _not_possible(_missing_package(error))
+    except (ValueError, OSError) as error:
+        return _not_possible(str(error))
+
+
+def start(options: argparse.Namespace) -> int:
+    """Open JupyterLab at a notebook."""
+    root = _root()
+    found = sorted((root / "notebooks").glob(f"{options.notebook}*.ipynb"))
+    if not found:
+        there = ", ".join(path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))) or "none"
+        raise FileNotFoundError(f"no notebook {options.notebook!r} in {root / 'notebooks'}; there are: {there}")
+    if find_spec("jupyterlab") is None:
+        raise ModuleNotFoundError("jupyterlab", name="jupyterlab")
+    # The file browser starts at the root, so that data/photos is in reach.
+    command = [sys.executable, "-m", "jupyterlab", str(found[0]), f"--ServerApp.root_dir={root}"]
+    if _is_root():  # in a container, where JupyterLab would refuse without being told
+        command.append("--allow-root")
+    return subprocess.call([*command, *options.further])
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Write a report on photos."""
+    from tqdm.auto import tqdm
+
+    from labutils import report
+
+    _check_explain_options(options)
+    if not options.out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} to")
+    methods = report.choose(options.methods)
+    paths = [report.find_photo(photo) for photo in options.photos]
+    _check_photos(paths)
+    network = _network(options)
+    classes = None if options.classes is None else [network.class_index(name) for name in options.classes]
+    with tqdm(total=len(paths) * len(methods) * len(classes or [0]), unit="map", leave=False) as bar:
+        explained = [report.explain_photo(network, path, methods, classes, options.layer, bar.update) for path in paths]
+    options.out.write_text(report.render(network, explained, _settings(options, network)), encoding="utf-8")
+    for photo in explained:
+        best = ", ".join(f"{label} {probability:.0%}" for label, probability in photo.predictions[:3])
+        print(f"{photo.title}: {best}")
+    print(f"report: {options.out}")
+    return DONE
+
+
+def build(options: argparse.Namespace) -> int:
+    """Make notebooks/ from solutions/, or check that it is what they give."""
+    from labutils.course.build import build as build_notebooks
+
+    root = _root()
+    differing = build_notebooks(root, check=options.check)
+    for path in differing:
+        print(f"{'differs' if options.check else 'wrote'}: {path.relative_to(root)}")
+    if not differing:
+        print("notebooks/ is what solutions/ gives")
+    return NOT_POSSIBLE if options.check and differing else DONE
+
+
+def list_weights(options: argparse.Namespace) -> int:
+    """Show every weight file, and whether it is on this machine."""
+    from labutils import weights
+
+    for file in weights.files().values():
+        state = "here" if weights.find(file.name) else "not here"
+        print(f"{file.name:<22}{file.bytes / 1e6:>8.1f} MB  {state:<9} {file.licence:<28} {file.path}")
+    return DONE
+
+
+def fetch_weights(options: argparse.Namespace) -> int:
+    """Download a weight file, unless it is here and intact."""
+    from labutils import weights
+
+    print(weights.fetch(options.name))
+    return DONE
+
+
+def verify_weights(options: argparse.Namespace) -> int:
+    """Check size and digest: of one file, or of all that are on this machine."""
+    from labutils import weights
+
+    here = [file.name for file in weights.files().values() if file.path.exists() or not file.remote]
+    damaged = False
+    for name in [options.name] if options.name else here:
+        try:
+            print(f"intact: {name} ({weights.verify(name)})")
+        except weights.WeightsError as error:
+            damaged = True
+            print(f"labutils: {error}", file=sys.stderr)
+    return NOT_POSSIBLE if damaged else DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="labutils", description="Why did this image classifier say that, and can the answer be trusted?"
+    )
+    parser.add_argument("--version", action="version", version=f"labutils {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_start, _add_explain, _add_build, _add_weights):
+        add(commands)
+    return parser
+
+
+def _add_start(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "start", help="open JupyterLab at a notebook", description="Further options are handed to JupyterLab."
+    )
+    parser.add_argument("notebook", nargs="?", default="01", help="how its name begins (01)")
+    parser.set_defaults(run=start)
+
+
+def _add_explain(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="write a report on photos: predictions and every method's map",
+        epilog=EXPLAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a photo file, or a sample photo by name (cat)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--weights", help="VGG16's weights: auto (the default), bundled, imagenet, or a file")
+    which.add_argument("--model", type=Path, metavar="M.keras", help="another image classifier, saved by Keras")
+    parser.add_argument(
+        "--preprocess",
+        metavar="HOW",
+        help="what --model needs: none (the default: values of 0 to 255), scale01, a network of keras.applications "
+        "such as vgg16 or mobilenet_v2, or module:function",
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="names of --model's classes: one a line, or a JSON list"
+    )
+    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods by name (all)")
+    parser.add_argument("--classes", type=_names, metavar="A,B", help="classes by name or number (the most probable)")
+    parser.add_argument("--layer", help="the layer that class activation maps look at (the last one with feature maps)")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="the page to write (report.html)")
+    parser.set_defaults(run=explain)
+
+
+def _add_build(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("build", help="make the students' notebooks from the solutions")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if they differ")
+    parser.set_defaults(run=build)
+
+
+def _add_weights(commands: argparse._SubParsersAction) -> None:
+    actions = commands.add_parser("weights", help="list, fetch or verify weight files").add_subparsers(
+        title="actions", metavar="ACTION", required=True
+    )
+    actions.add_parser("list", help="every known file").set_defaults(run=list_weights)
+    fetch = actions.add_parser("fetch", help="download a file")
+    fetch.add_argument("name")
+    fetch.set_defaults(run=fetch_weights)
+    verify = actions.add_parser("verify", help="check size and digest")
+    verify.add_argument("name", nargs="?", help="one file (all that are here)")
+    verify.set_defaults(run=verify_weights)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("at least one name is needed")
+    return names
+
+
+def _root() -> Path:
+    """The folder of the course: the current one if it has notebooks or solutions, else the checkout of labutils."""
+    checkout = Path(__file__).resolve().parents[1]
+    for folder in (Path.cwd(), checkout):
+        if (folder / "notebooks").is_dir() or (folder / "solutions").is_dir():
+            return folder
+    raise FileNotFoundError("there is no folder notebooks/ here; run this in the folder of the course")
+
+
+def _check_explain_options(options: argparse.Namespace) -> None:
+    for name in ("preprocess", "labels"):
+        if getattr(options, name) is not None and options.model is None:
+            raise ValueError(f"--{name} goes with --model: VGG16 brings its own")
+
+
+def _check_photos(paths: Sequence[Path]) -> None:
+    """Read every photo once before the long work, so that a bad one is known at once, and all of them together."""
+    from labutils import photos
+
+    problems = []
+    for path in paths:
+        try:
+            photos.load(path)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(" | ".join(problems))
+
+
+def _network(options: argparse.Namespace) -> report.Network:
+    from labutils import report
+
+    if options.model is None:
+        return report.vgg16_network(options.weights or "auto")
+    if options.preprocess is None:
+        print("no --preprocess given: the model gets pixel values of 0 to 255", file=sys.stderr)
+    return report.saved_network(options.model, options.preprocess, options.labels)
+
+
+def _settings(options: argparse.Namespace, network: report.Network) -> dict[str, str]:
+    given = [
+        f"--{name}={value}" for name in ("weights", "model", "labels", "layer") if (value := getattr(options, name))
+    ]
+    if options.model:
+        given.append(f"--preprocess={network.preparation}")
+    if options.classes:
+        given.append(f"--classes={','.join(options.classes)}")
+    if options.methods:
+        given.append(f"--methods={','.join(options.methods)}")
+    height, width = network.size
+    return {
+        "Command": shlex.join(["labutils", "explain", *options.photos, *given]),
+        "Network": network.title,
+        "Preprocessing": network.preparation,
+        "Photos as the network sees them": f"{height} × {width} pixels, stretched",
+        "Layer of the class activation maps": options.layer or "the last one with feature maps",
+        "Made": datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
+    }
+
+
+def _missing_package(error: ModuleNotFoundError) -> str:
+    extras = {"tensorflow": "cpu", "keras": "cpu", "jupyterlab": "lab", "nbgrader": "grading"}
+    extra = extras.get((error.name or "").partition(".")[0])
+    return f"{error.name} is not installed: pip install 'labutils[{extra}]'" if extra else str(error)
+
+
+def _not_possible(message: str) -> int:
+    """Say it in one line; a message of several lines, as Keras's are, loses what follows the first."""
+    print(f"labutils: {next(iter(message.splitlines()), 'failed')}", file=sys.stderr)
+    return NOT_POSSIBLE

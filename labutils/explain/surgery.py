@@ -1,0 +1,625 @@
+"""Opening a model: logits without the final softmax, feature maps, and gradients, with the model left as it was.
+
+This is the only file that knows how Keras stores a model. `open_model` flattens a Functional or Sequential model, with
+all the models nested in it, into a list of steps, and re-runs those steps itself. That is what makes the rest possible
+without cloning: the last softmax or sigmoid is left out of *this run*, the gradient can start from any feature map,
+and guided backpropagation can change what a ReLU does to the gradient. Nothing is ever assigned to the model: the one
+layer that must behave differently is run through a stand-in that shares its variables, and everything runs inside
+`keras.StatelessScope`, which drops whatever a layer tries to record (losses, counters, statistics).
+
+Runs are compiled (`tf.function`) once per model, layer and image size, and kept for as long as the model lives.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+TOP_CLASS = -1
+"""In an array of classes: this image's class with the largest logit."""
+
+_PROBABILITIES = {"softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "sigmoid"}  # v2: TensorFlow's own functions
+_RECTIFIERS = {"relu", "relu6"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Counting passes
+
+
+@dataclass
+class Passes:
+    """Image-passes through the network: one image through all its layers forwards, or one gradient backwards."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+_counters = threading.local()
+
+
+@contextmanager
+def count_passes() -> Iterator[Passes]:
+    """Count the forward and backward image-passes of everything that `labutils.explain` does inside the block.
+
+    A backward pass counts as one however far it goes: Grad-CAM's stops at its layer, a saliency map's reaches the image.
+
+    Yields
+    ------
+    Passes
+        ``.forward`` and ``.backward``, complete when the block ends.
+
+    Examples
+    --------
+    >>> with count_passes() as passes:  # doctest: +SKIP
+    ...     grad_cam(model, images)
+    >>> passes  # doctest: +SKIP
+    Passes(forward=3, backward=3)
+    """
+    passes = Passes()
+    active = _counters.__dict__.setdefault("active", [])
+    active.append(passes)
+    try:
+        yield passes
+    finally:
+        active[:] = [counter for counter in active if counter is not passes]
+
+
+def _count(forward: int, backward: int = 0) -> None:
+    for passes in _counters.__dict__.get("active", ()):
+        passes.forward += forward
+        passes.backward += backward
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the last layer and the ReLUs look like
+
+
+def _function_name(activation: Any) -> str:
+    function = getattr(activation, "func", activation)  # functools.partial
+    return getattr(function, "__name__", "")
+
+
+def _is_kind(activation: Any, layer_name: str, operation_names: set[str], function_names: set[str]) -> bool:
+    """Whether an activation, given as a function, a Keras layer or a raw Keras operation, is of one of these kinds."""
+    import keras
+
+    if isinstance(activation, getattr(keras.layers, layer_name)):
+        return True
+    if isinstance(activation, keras.Operation) and not isinstance(activation, keras.Layer):
+        return type(activation).__name__ in operation_names
+    if isinstance(activation, keras.layers.Activation):
+        return _is_kind(activation.activation, layer_name, operation_names, function_names)
+    return _function_name(activation) in function_names
+
+
+def _is_probability(activation: Any) -> bool:
+    return _is_kind(activation, "Softmax", {"Softmax", "LogSoftmax", "Sigmoid"}, _PROBABILITIES)
+
+
+def _is_rectifier(activation: Any) -> bool:
+    kind = _is_kind(activation, "ReLU", {"Relu", "Relu6", "ReLU"}, _RECTIFIERS)
+    return kind and not getattr(activation, "negative_slope", 0)  # a leaky ReLU lets every gradient through
+
+
+def _activation_of(operation: Any) -> Any:
+    """What is applied last by this operation: its `activation`, a Lambda's function, or the operation itself."""
+    import keras
+
+    if isinstance(operation, keras.layers.Lambda):
+        return operation.function
+    return getattr(operation, "activation", None) or operation
+
+
+def _passes_through(operation: Any) -> bool:
+    """Whether an operation hands its input on unchanged in inference, but for the shape."""
+    import keras
+
+    layers = keras.layers
+    if isinstance(operation, layers.Activation):
+        return _function_name(operation.activation) == "linear"
+    return isinstance(
+        operation, layers.Dropout | layers.Flatten | layers.Reshape | layers.Identity | layers.ActivityRegularization
+    )
+
+
+def _without_activation(operation: Any) -> Callable:
+    """The operation without its softmax or sigmoid, its weights shared, itself untouched."""
+    import keras
+
+    if _activation_of(operation) is operation or isinstance(operation, keras.layers.Lambda):
+        return lambda inputs, *args, **kwargs: inputs
+    stand_in = object.__new__(type(operation))  # not copy.copy: Keras would save and load the layer
+    stand_in.__dict__.update(operation.__dict__)
+    stand_in.__dict__["activation"] = keras.activations.linear
+    return stand_in
+
+
+def _only_positive_gradients(outputs: tf.Tensor) -> tf.Tensor:
+    """The identity, whose gradient is cut at zero."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def gate(values: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        return tf.identity(values), tf.nn.relu
+
+    return gate(outputs)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flattening a model into steps
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one operation. Tensors are numbered: `inputs` and `outputs` are the numbers."""
+
+    operation: Any
+    node: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor that can be asked for by a layer's name: where it is and what shape it has (the batch is None)."""
+
+    path: str
+    layer: Any
+    tensor: int
+    shape: tuple[int | None, ...]
+
+    @property
+    def is_spatial(self) -> bool:
+        return len(self.shape) == 4
+
+
+@dataclass
+class _Flattened:
+    """A model as a list of steps in an order in which they can run; tensor 0 is the image."""
+
+    steps: list[Step] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def add(self, graph: Any, arguments: list[int], prefix: str = "") -> list[int]:
+        """Append a model's steps, run on the tensors `arguments`; returns the numbers of its outputs."""
+        number = {id(tensor): argument for tensor, argument in zip(graph.inputs, arguments, strict=True)}
+        for node in _nodes_in_order(graph):
+            operation = node.operation
+            inputs = [number[id(tensor)] for tensor in node.input_tensors]
+            if _is_graph(operation) and len(operation.inputs) == len(inputs):
+                outputs = self.add(operation, inputs, f"{prefix}{operation.name}/")
+            else:
+                outputs = [next(self.numbers) for _ in node.outputs]
+                self.steps.append(Step(operation, node, tuple(inputs), tuple(outputs)))
+            number.update((id(tensor), output) for tensor, output in zip(node.outputs, outputs, strict=True))
+            if len(outputs) == 1:
+                shape = tuple(node.outputs[0].shape)
+                self.places.append(Place(prefix + operation.name, operation, outputs[0], (None, *shape[1:])))
+        return [number[id(tensor)] for tensor in graph.outputs]
+
+
+def _is_graph(operation: Any) -> bool:
+    """Whether an operation is a model whose graph can be walked: built, and not a subclass with a `call` of its own."""
+    import keras
+
+    is_graph = isinstance(operation, keras.Sequential | keras.Function) and hasattr(operation, "inputs")
+    return is_graph and type(operation).call.__module__.startswith("keras.")
+
+
+def _nodes_in_order(graph: Any) -> list[Any]:
+    """The nodes between a graph's inputs and outputs, every node after those that it needs."""
+    # A stack and not recursion: ResNet-152 is deeper than Python's recursion limit.
+    known = {id(tensor) for tensor in graph.inputs}
+    ordered: list[Any] = []
+    stack = list(reversed(graph.outputs))
+    while stack:
+        tensor = stack[-1]
+        if id(tensor) in known:
+            stack.pop()
+            continue
+        operation, node_index, _ = tensor._keras_history
+        node = operation._inbound_nodes[node_index]
+        missing = [needed for needed in node.input_tensors if id(needed) not in known]
+        if missing:
+            stack.extend(reversed(missing))
+        else:
+            ordered.append(node)
+            known.update(id(output) for output in node.outputs)
+    return ordered
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The opened model
+
+
+class OpenModel:
+    """A model opened up: its logits, its feature maps, and the gradients of a logit.
+
+    Made by `open_model`. It refers to the model's layers and variables, so new weights are seen at once.
+
+    Attributes
+    ----------
+    input_shape : tuple
+        Shape of one image, (H, W, C), or of one feature vector, (features,); None where the model takes any size.
+    classes : int
+        Number of logits.
+    """
+
+    def __init__(self, flattened: _Flattened, output: int, model_name: str, input_tensor: Any, classes: int):
+        self._steps = _needed(flattened.steps, output)
+        self._places = flattened.places
+        self._used = {tensor for step in self._steps for tensor in step.inputs}
+        self._output = output
+        self._name = model_name
+        self._dtype = input_tensor.dtype if "float" in input_tensor.dtype else "float32"
+        self.input_shape = tuple(input_tensor.shape[1:])
+        self.classes = classes
+        self._replaced = self._find_last_activation()
+        self._compiled: dict[tuple, Callable] = {}
+        self._refuse_channels_first()
+
+    def _find_last_activation(self) -> dict[int, Callable]:
+        """Index of the step that ends in a softmax or sigmoid -> what to run in its place."""
+        made_by = {output: index for index, step in enumerate(self._steps) for output in step.outputs}
+        tensor = self._output
+        if tensor in made_by:
+            self._refuse_opaque(self._steps[made_by[tensor]].operation)
+        while tensor in made_by:
+            step = self._steps[made_by[tensor]]
+            if _is_probability(_activation_of(step.operation)):
+                return {made_by[tensor]: _without_activation(step.operation)}
+            if not _passes_through(step.operation):
+                break
+            tensor = step.inputs[0]
+        return {}
+
+    def _refuse_opaque(self, last: Any) -> None:
+        import keras
+
+        if isinstance(last, keras.Model):
+            raise ValueError(
+                f"model: '{self._name}' ends in the subclassed model '{last.name}' ({type(last).__name__}), whose layers "
+                "are hidden in its `call`, and with them a possible softmax; end in Functional or Sequential models"
+            )
+
+    def _refuse_hidden_rectifiers(self) -> None:
+        import keras
+
+        for step in self._steps:
+            if not isinstance(step.operation, keras.Layer):
+                continue
+            last = _activation_of(step.operation)  # a layer too where it was given as `activation=ReLU()`: not hidden
+            inner = step.operation._flatten_layers(include_self=False)
+            if any(_is_rectifier(_activation_of(layer)) for layer in inner if layer is not last):
+                raise ValueError(
+                    f"model: layer '{step.operation.name}' ({type(step.operation).__name__}) of '{self._name}' has ReLUs "
+                    "hidden inside; guided backpropagation reaches only those in the graph of the model"
+                )
+
+    def _refuse_channels_first(self) -> None:
+        for step in self._steps:
+            is_spatial = any(len(tensor.shape) == 4 for tensor in step.node.input_tensors)
+            if is_spatial and getattr(step.operation, "data_format", None) == "channels_first":
+                raise ValueError(
+                    f"model: layer '{step.operation.name}' of '{self._name}' has data_format='channels_first'; "
+                    "labutils.explain reads feature maps as (n, height, width, channels), so 'channels_last' is needed"
+                )
+
+    # Running -------------------------------------------------------------------------------------------------------
+
+    def _run(self, known: dict[int, tf.Tensor], indices: list[int], *, guided: bool = False) -> dict[int, tf.Tensor]:
+        """Run some of the steps on known tensors in inference mode; returns all tensors by number."""
+        import keras
+
+        tensors = dict(known)
+        with keras.StatelessScope(initialize_variables=False):
+            for index in indices:
+                step = self._steps[index]
+                symbols = zip(step.node.input_tensors, step.inputs, strict=True)
+                args, kwargs = step.node.arguments.fill_in({id(symbol): tensors[number] for symbol, number in symbols})
+                if "training" in inspect.signature(step.operation.call).parameters:
+                    kwargs = {**kwargs, "training": False}
+                outputs = keras.tree.flatten(self._replaced.get(index, step.operation)(*args, **kwargs))
+                if guided and _is_rectifier(_activation_of(step.operation)):
+                    outputs = [_only_positive_gradients(output) for output in outputs]
+                tensors.update(zip(step.outputs, outputs, strict=True))
+        return tensors
+
+    def forward(self, images: tf.Tensor, *, guided: bool = False) -> tf.Tensor:
+        """Logits, (n, classes), as a differentiable function of the images, to be used inside a compiled function.
+
+        With ``guided``, every ReLU lets only positive gradients through (`gradients.guided_backprop`).
+        """
+        import tensorflow as tf
+
+        images = tf.cast(images, self._dtype)
+        logits = self._run({0: images}, range(len(self._steps)), guided=guided)[self._output]
+        return tf.cast(logits, tf.float32)
+
+    def cut(self, layer: str | keras.Layer | None = None) -> Cut:
+        """Cut the model in two at a layer's output: images -> feature maps, and feature maps -> logits.
+
+        Parameters
+        ----------
+        layer : str, keras.Layer or None
+            A name (``"block5_conv3"``, or ``"backbone/block5_conv3"`` where the name alone is not unique), a layer, or
+            None for the last layer with spatial maps, i.e. with an output of shape (n, h, w, channels). Of a layer that
+            is called several times the last call is taken.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such layer (close names are given), no spatial maps there, or it does not lead to the logits.
+        """
+        place = self._last_spatial() if layer is None else self._place(layer)
+        if place.tensor not in self._used:
+            raise ValueError(f"layer: '{place.path}' does not lead to the output of '{self._name}'; {self._choices()}")
+        if not place.is_spatial:
+            raise ValueError(
+                f"layer: '{place.path}' has no spatial maps: its output has shape {place.shape}, "
+                f"(None, height, width, channels) is needed; {self._choices()}"
+            )
+        return Cut(self, place, _dependent(self._steps, place.tensor))
+
+    def _spatial_places(self) -> list[Place]:
+        return [place for place in self._places if place.is_spatial and place.tensor in self._used]
+
+    def _last_spatial(self) -> Place:
+        places = self._spatial_places()
+        if not places:
+            raise ValueError(f"layer: '{self._name}' has no layer with spatial maps (n, height, width, channels)")
+        # A pooled 1 x 1 map has four axes as well, but no positions to tell apart.
+        return next((place for place in reversed(places) if place.shape[1:3] != (1, 1)), places[-1])
+
+    def _place(self, layer: str | keras.Layer) -> Place:
+        import keras
+
+        if isinstance(layer, keras.Operation):
+            found = [place for place in self._places if place.layer is layer]
+            if not found:
+                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self._name}'; {self._choices()}")
+            return found[-1]
+        if not isinstance(layer, str):
+            raise TypeError(f"layer: a layer's name, a layer or None is needed, not {type(layer).__name__} {layer!r}")
+        found = [place for place in self._places if layer in (place.path, place.path.rpartition("/")[2])]
+        if not found:
+            raise ValueError(f"layer: '{self._name}' has no layer '{layer}'; {self._choices(layer)}")
+        if len({id(place.layer) for place in found}) > 1:
+            paths = sorted({place.path for place in found})
+            raise ValueError(f"layer: '{layer}' is the name of several layers of '{self._name}': choose from {paths}")
+        return found[-1]
+
+    def _choices(self, wrong: str | None = None) -> str:
+        names = list(dict.fromkeys(place.path for place in self._spatial_places()))
+        if not names:
+            return "the model has no layer with spatial maps"
+        short = {name.rpartition("/")[2]: name for name in names}
+        close = difflib.get_close_matches(wrong, {*short, *names}, n=3) if wrong else []
+        if close:
+            return "close names: " + ", ".join(f"'{name}'" for name in dict.fromkeys(short.get(n, n) for n in close))
+        return "layers with spatial maps: " + ", ".join(f"'{name}'" for name in names[-12:])
+
+    # Compiled passes ------------------------------------------------------------------------------------------------
+
+    def _compile(self, key: tuple, function: Callable, images: np.ndarray | tf.Tensor, *more: Any) -> Callable:
+        """The compiled function for this key and image size; the batch stays free, so that no batch size retraces."""
+        import tensorflow as tf
+
+        key = (*key, tuple(images.shape[1:]))
+        if key not in self._compiled:
+            signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32), *more]
+            self._compiled[key] = tf.function(function, input_signature=signature, autograph=False)
+        return self._compiled[key]
+
+    def logits(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
+        """Logits of a batch, (n, classes) float32. One forward pass an image."""
+        run = self._compile(("logits",), self.forward, images)
+        _count(forward=len(images))
+        return run(images).numpy()
+
+    def feature_maps(self, images: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+        """Feature maps at a cut, (n, h, w, channels), and logits, (n, classes). One forward pass an image."""
+        import tensorflow as tf
+
+        def run(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            maps, carried = cut.trunk(images)
+            return tf.cast(maps, tf.float32), cut.head(maps, carried)
+
+        maps, logits = self._compile(("feature_maps", cut.tensor), run, images)(images)
+        _count(forward=len(images))
+        return maps.numpy(), logits.numpy()
+
+    def feature_gradients(self, images: np.ndarray, classes: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+        """Feature maps A at a cut and the gradient dS_c/dA, both (n, h, w, channels) float32.
+
+        One forward pass an image, and one backward pass that stops at the cut.
+        """
+        import tensorflow as tf
+
+        def run(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            maps, carried = cut.trunk(images)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(maps)
+                score = _score(cut.head(maps, carried), classes)
+            gradient = tape.gradient(score, maps, unconnected_gradients="zero")
+            return tf.cast(maps, tf.float32), tf.cast(gradient, tf.float32)
+
+        key = ("feature_gradients", cut.tensor)
+        maps, gradient = self._compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
+        _count(forward=len(images), backward=len(images))
+        return maps.numpy(), gradient.numpy()
+
+    def input_gradients(
+        self, images: np.ndarray, classes: np.ndarray, *, guided: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient dS_c/dx, in the images' shape, and S_c, (n,). One forward and one backward pass an image."""
+        import tensorflow as tf
+
+        if guided:
+            self._refuse_hidden_rectifiers()
+
+        def run(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                score = _score(self.forward(images, guided=guided), classes)
+            return tape.gradient(score, images, unconnected_gradients="zero"), score
+
+        key = ("input_gradients", guided)
+        gradient, score = self._compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
+        _count(forward=len(images), backward=len(images))
+        return gradient.numpy(), score.numpy()
+
+
+class Cut:
+    """A model cut in two at a layer's output. Made by `OpenModel.cut`.
+
+    Attributes
+    ----------
+    path : str
+        The layer's name, with the names of the models that it is nested in.
+    shape : tuple
+        Shape of the layer's output, (None, h, w, channels).
+    tensor : int
+        The number of the layer's output.
+    """
+
+    def __init__(self, opened: OpenModel, place: Place, head: list[int]):
+        self._opened = opened
+        self.path, self.shape, self.tensor = place.path, place.shape, place.tensor
+        self._head = head
+        steps = opened._steps
+        self._trunk = [index for index in range(len(steps)) if index not in set(head)]
+        made_in_head = {output for index in head for output in steps[index].outputs}
+        # What the head needs besides the feature maps: the other arm of a skip connection around the layer.
+        needed = {tensor for index in head for tensor in steps[index].inputs} - made_in_head - {place.tensor}
+        self._carried = sorted(needed)
+
+    def trunk(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Images -> feature maps, (n, h, w, channels), and whatever else the head needs (skip connections)."""
+        import tensorflow as tf
+
+        tensors = self._opened._run({0: tf.cast(images, self._opened._dtype)}, self._trunk)
+        return tensors[self.tensor], [tensors[number] for number in self._carried]
+
+    def head(self, maps: tf.Tensor, carried: list[tf.Tensor]) -> tf.Tensor:
+        """Feature maps and what `trunk` gave besides them -> logits, (n, classes) float32; differentiable."""
+        import tensorflow as tf
+
+        known = {self.tensor: maps, **dict(zip(self._carried, carried, strict=True))}
+        return tf.cast(self._opened._run(known, self._head)[self._opened._output], tf.float32)
+
+
+def _score(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """S_c of each image, (n,); `TOP_CLASS` is resolved here, so that it costs no pass of its own."""
+    import tensorflow as tf
+
+    top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.gather(logits, tf.where(classes == TOP_CLASS, top, classes), axis=1, batch_dims=1)
+
+
+def _needed(steps: list[Step], output: int) -> list[Step]:
+    """The steps that the output needs, in their order."""
+    wanted, kept = {output}, []
+    for step in reversed(steps):
+        if wanted.intersection(step.outputs):
+            wanted.update(step.inputs)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _dependent(steps: list[Step], tensor: int) -> list[int]:
+    """Indices of the steps that depend on a tensor, directly or through others."""
+    reached, indices = {tensor}, []
+    for index, step in enumerate(steps):
+        if reached.intersection(step.inputs):
+            reached.update(step.outputs)
+            indices.append(index)
+    return indices
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From a Keras model to an opened one
+
+_opened: weakref.WeakKeyDictionary[Any, tuple[list, OpenModel]] = weakref.WeakKeyDictionary()
+
+
+def open_model(model: keras.Model) -> OpenModel:
+    """Open a Keras model; the same model gives the same opened one, compiled functions included, while nothing changed.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential, with models nested in it or not; one input, one output of shape (n, classes).
+
+    Raises
+    ------
+    TypeError
+        Not a Keras model.
+    ValueError
+        A model that cannot be opened: subclassed, not built, several inputs or outputs, an output of another shape,
+        channels first.
+    """
+    _check_openable(model)
+    flattened = _Flattened()
+    (output,) = flattened.add(model, [next(flattened.numbers)])
+    fingerprint = _fingerprint(flattened)
+    if model not in _opened or _opened[model][0] != fingerprint:
+        opened = OpenModel(flattened, output, model.name, model.inputs[0], model.outputs[0].shape[-1])
+        _opened[model] = fingerprint, opened
+    return _opened[model][1]
+
+
+def _fingerprint(flattened: _Flattened) -> list[tuple]:
+    """What a compiled run rests on: another activation, added layers or replaced variables must compile anew."""
+    # Objects and not their ids wherever they compare by identity, so that no id can be used again while it matters.
+    return [
+        (
+            step.operation,
+            id(step.node),
+            getattr(step.operation, "activation", None),
+            str(getattr(step.operation, "dtype_policy", "")),
+            tuple(id(variable) for variable in getattr(step.operation, "variables", ())),
+        )
+        for step in flattened.steps
+    ]
+
+
+def _check_openable(model: Any) -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"labutils.explain needs Keras on TensorFlow; here it runs on {keras.backend.backend()}")
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: a Keras model is needed, not {type(model).__name__}")
+    name = f"model: '{model.name}'"
+    if isinstance(model, keras.Sequential) and not hasattr(model, "inputs"):
+        raise ValueError(f"{name} is not built yet: call it on an image, or give it a keras.Input, first")
+    if not _is_graph(model):
+        raise ValueError(
+            f"{name} is a subclassed model ({type(model).__name__}), whose layers are hidden in its `call`; "
+            "a Functional or Sequential model is needed"
+        )
+    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if len(tensors) != 1:
+            listed = ", ".join(f"'{getattr(tensor, 'name', '?')}'" for tensor in tensors)
+            raise ValueError(
+                f"{name} has {len(tensors)} {kind}s ({listed}), one is needed; "
+                f"make a model with one: keras.Model(model.inputs[0], model.outputs[0])"
+            )
+    shape = model.outputs[0].shape
+    if len(shape) != 2 or shape[-1] is None:
+        raise ValueError(f"{name} has an output of shape {tuple(shape)}, (None, classes) is needed")

@@ -1,0 +1,221 @@
+"""The model card that a training run writes: data and licences, recipe, what it got, where it fails, on which date."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from labutils.training.dataset import PhotoSet
+from labutils.training.export import calibration_error
+from labutils.training.fit import Recipe
+
+SAMPLE_CLASSES = {"cat": "cat", "coffee": "cup", "astronaut": "person", "motorcycle": "motorbike", "flower": "flower"}
+"""Sample photos that show one of the course's classes; none of them is trained on."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Probabilities (n, classes) that the shipped network gives to the validation photos, and what to compare with."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    classes: list[str]
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.probabilities.argmax(axis=1) == self.labels
+
+    @property
+    def top1(self) -> float:
+        return float(self.right.mean())
+
+    @property
+    def top3(self) -> float:
+        best = np.argsort(-self.probabilities, axis=1)[:, :3]
+        return float((best == self.labels[:, None]).any(axis=1).mean())
+
+    @property
+    def recalls(self) -> dict[str, float]:
+        """Class name -> share of its photos that were recognised, for the classes that have photos."""
+        return {
+            name: float(self.right[self.labels == label].mean())
+            for label, name in enumerate(self.classes)
+            if (self.labels == label).any()
+        }
+
+    @property
+    def mean_recall(self) -> float:
+        return float(np.mean(list(self.recalls.values())))
+
+    def confusions(self, most: int = 8) -> list[tuple[str, str, int]]:
+        """The most frequent mistakes: (what it was, what was said, how often)."""
+        said = self.probabilities.argmax(axis=1)
+        pairs = Counter(zip(self.labels[~self.right].tolist(), said[~self.right].tolist(), strict=True))
+        return [(self.classes[was], self.classes[took], count) for (was, took), count in pairs.most_common(most)]
+
+
+def licence_rows(photos: Path) -> dict[str, str]:
+    """Source prefix -> "name; licence", from the table of ``SOURCES.md`` in the photos' folder where there is one."""
+    page = photos / "SOURCES.md"
+    rows: dict[str, str] = {}
+    for line in page.read_text().splitlines() if page.exists() else []:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and not set(cells[0]) <= set("-: ") and cells[0] != "prefix":
+            for prefix in re.split(r",\s*", cells[0]):
+                rows[prefix] = f"{cells[1]}; {cells[2]}"
+    return rows
+
+
+def model_card(
+    *,
+    title: str,
+    recipe: Recipe,
+    train: PhotoSet,
+    photos: Path,
+    teacher: Path | None,
+    evaluation: Evaluation,
+    uncalibrated: np.ndarray,
+    temperature: float,
+    samples: dict[str, list[tuple[str, float]]],
+    held_out: dict | None,
+    size: int,
+) -> str:
+    """The card as Markdown. ``samples`` maps a sample's name to its best (class, probability) pairs, ``size`` is in bytes."""
+    parts = [
+        f"# {title}\n",
+        f"Trained {date.today().isoformat()} by `python -m labutils.training`. {size / 1e6:.1f} MB, float16 on disk. Inputs: 224 x 224 x 3, as "
+        "`labutils.vgg16.preprocess_input` gives them (BGR minus the channel means). "
+        f"Outputs: probabilities of {len(evaluation.classes)} classes.\n",
+        "It is for teaching how explanations of classifiers work, offline and on a small laptop. It is not for decisions "
+        "about people or anything that matters.\n",
+        _results(evaluation, uncalibrated, temperature),
+        _samples(samples),
+        _held_out(held_out),
+        _failures(evaluation),
+        _recipe(recipe, teacher),
+        _data(train, photos),
+    ]
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _results(evaluation: Evaluation, uncalibrated: np.ndarray, temperature: float) -> str:
+    lines = [
+        "## What it gets on `val/`\n",
+        "| measure | value |\n|---|---|",
+        f"| photos | {len(evaluation.labels)} |",
+        f"| top-1 | {evaluation.top1:.1%} |",
+        f"| top-3 | {evaluation.top3:.1%} |",
+        f"| mean per-class recall | {evaluation.mean_recall:.1%} |",
+        f"| calibration error (15 bins), as trained | {calibration_error(uncalibrated, evaluation.labels):.3f} |",
+        f"| the same, logits divided by {temperature:.2f} (as shipped) | "
+        f"{calibration_error(evaluation.probabilities, evaluation.labels):.3f} |",
+        "\nThe temperature was fitted on `val/` itself; for photos from elsewhere expect the network to be surer than right.\n",
+        "Recall by class: "
+        + ", ".join(
+            f"{name} {recall:.0%}" for name, recall in sorted(evaluation.recalls.items(), key=lambda kv: -kv[1])
+        )
+        + ".\n",
+    ]
+    return "\n".join(lines)
+
+
+def _samples(samples: dict[str, list[tuple[str, float]]]) -> str:
+    if not samples:
+        return ""
+    rows = [
+        f"| {name} | {SAMPLE_CLASSES.get(name, 'none of the classes')} | "
+        + ", ".join(f"{label} {probability:.2f}" for label, probability in best)
+        + " |"
+        for name, best in samples.items()
+    ]
+    return "\n".join(
+        ["## The sample photos (never trained on)\n", "| photo | shows | network says |\n|---|---|---|", *rows, ""]
+    )
+
+
+def _held_out(report: dict | None) -> str:
+    if not report:
+        return ""
+    rows = [
+        f"| {name} | {row['source']} | {row['photos']} | {row['recall']:.0%} |"
+        for name, row in report["classes"].items()
+    ]
+    return "\n".join(
+        [
+            "## Photos from sources it never saw\n",
+            "Sources give classes away, so `val/` overstates what happens on a photo from a phone. In a run of its own "
+            f"({report['epochs']} epochs: {report['phases']}) one source of every class that has several was left out "
+            f"and tested on: **{report['top1']:.1%}** top-1, {report['mean_recall']:.1%} mean per-class recall over {report['photos']} photos. "
+            "That run saw fewer photos, fewer sources and fewer epochs than the shipped network, and the sources left out include "
+            "64-pixel thumbnails, so it is a pessimistic number.\n",
+            "| class | source left out | photos | recognised |\n|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _failures(evaluation: Evaluation) -> str:
+    weakest = sorted(evaluation.recalls.items(), key=lambda item: item[1])[:5]
+    return "\n".join(
+        [
+            "## Known failures\n",
+            "- Weakest classes: " + ", ".join(f"{name} ({recall:.0%})" for name, recall in weakest) + ".",
+            "- Most frequent mistakes: "
+            + ", ".join(f"{was} taken for {took} ({count})" for was, took, count in evaluation.confusions())
+            + ".",
+            f"- It knows {len(evaluation.classes)} classes and has no way to say 'none of these': a rocket gets the class that it resembles most.",
+            "- Classes whose photos come from a single source are learnt partly with that source's look.\n",
+        ]
+    )
+
+
+def _recipe(recipe: Recipe, teacher: Path | None) -> str:
+    phases = ", then ".join(
+        f"{phase.epochs} epochs at {phase.side} x {phase.side} (crops from {phase.smallest:.0%} of the area"
+        + (f", annealed from {phase.rate:g}" if phase.rate else "")
+        + (", without erasing and mixing)" if phase.calm else ")")
+        for phase in recipe.phases
+    )
+    lines = [
+        "## Recipe\n",
+        f"- Channels {'-'.join(map(str, recipe.channels))}, dense {' and '.join(map(str, recipe.dense))}; batch norm after every layer "
+        "and global average pooling while training, both folded exactly into the shipped VGG16 (`fc1` has the same weights at all 49 positions).",
+        f"- {phases}; AdamW {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, one cosine of "
+        f"{recipe.cosine_epochs} epochs with one of warm-up, batch {recipe.batch_size}, {recipe.precision}, averaged weights, seed {recipe.seed}.",
+        f"- Photos drawn with probability (class size)^-{recipe.evenness:g}. Random crop, flip, zoom out, backdrops of cut-outs replaced, "
+        "colour, grey, blur, sharpening, noise, erasing, CutMix and mixup. "
+        f"At the end {recipe.prior:g} x log(class size) was added to the logits, which gives back part of what even sampling took.",
+    ]
+    if teacher:
+        lines.append(
+            f"- Loss: {recipe.label_weight:g} x cross-entropy (label smoothing {recipe.label_smoothing:g}) + "
+            f"{recipe.mapped_weight:g} x soft labels through the teacher's 1000 classes + {recipe.imagenet_weight:g} x the teacher's own "
+            f"1000 classes + {recipe.map_weight:g} x its last feature map. See `labutils/training/teacher.py`."
+        )
+        readme = teacher.parent / "README.md"
+        paragraphs = readme.read_text().split("\n\n") if readme.exists() else []
+        about = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+        lines.append(f"- Teacher: `{teacher.name}`. {about}".rstrip())
+    else:
+        lines.append(f"- Loss: cross-entropy with label smoothing {recipe.label_smoothing:g}; no teacher.")
+    return "\n".join([*lines, ""])
+
+
+def _data(train: PhotoSet, photos: Path) -> str:
+    licences = licence_rows(photos)
+    counts = Counter(train.sources)
+    rows = [f"| {source} | {count} | {licences.get(source, 'not stated')} |" for source, count in counts.most_common()]
+    return "\n".join(
+        [
+            "## Data\n",
+            f"{len(train)} training photos of {len(train.classes)} classes. The photos are not part of the project.\n",
+            "| source | photos | what it is; licence as stated where it was found |\n|---|---|---|",
+            *rows,
+        ]
+    )

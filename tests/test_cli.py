@@ -1,0 +1,243 @@
+"""The command line: what it does, what it says when it cannot, and its exit status."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from labutils import cli, weights
+from labutils.cli import main
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def model(here):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((16, 16, 3)), *layers, keras.layers.Dense(3, "softmax")]).save(here / "m.keras")
+    return "m.keras"
+
+
+@pytest.fixture
+def photo(here):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8")).save(here / "photo.png")
+    return "photo.png"
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line on stderr of a command that was not possible."""
+    assert main(arguments) == cli.NOT_POSSIBLE
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "Traceback" not in message
+    return message.removeprefix("labutils: ").rstrip("\n")
+
+
+class TestUsage:
+    @pytest.mark.parametrize("arguments", [[], ["grade", "x"], ["explain"], ["build", "--chek"], ["weights"]])
+    def test_wrong_usage(self, capsys, arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == cli.WRONG_USAGE
+        assert "usage: labutils" in capsys.readouterr().err
+
+    def test_only_what_works_is_offered(self, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main(["--help"])
+        assert stopped.value.code == 0
+        offered = capsys.readouterr().out
+        assert all(command in offered for command in ("start", "explain", "build", "weights"))
+        assert "doctor" not in offered
+
+    def test_interrupt(self, monkeypatch, capsys):
+        def interrupted(name):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(weights, "fetch", interrupted)
+        assert main(["weights", "fetch", "vgg16"]) == cli.INTERRUPTED
+
+    def test_as_a_module(self):
+        done = subprocess.run([sys.executable, "-m", "labutils", "--version"], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert done.stdout.startswith("labutils ")
+
+    def test_missing_package_says_what_to_install(self, monkeypatch, capsys):
+        def fetch(name):
+            raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+        monkeypatch.setattr(weights, "fetch", fetch)
+        assert refused(capsys, "weights", "fetch", "x") == "tensorflow is not installed: pip install 'labutils[cpu]'"
+
+
+class TestExplain:
+    def test_sample_photo_on_the_bundled_network(self, here, capsys):
+        assert main(["explain", "cat", "--methods", "grad_cam,saliency"]) == cli.DONE
+        page = (here / "report.html").read_text(encoding="utf-8")
+        assert "Grad-CAM" in page
+        assert "Saliency" in page
+        assert "SmoothGrad" not in page
+        said = capsys.readouterr().out.splitlines()
+        assert said[-2].startswith("chelsea.png: cat ")
+        assert said[-1] == "report: report.html"
+
+    def test_own_model_with_everything_given(self, here, model, photo):
+        (here / "names.txt").write_text("ant\nbee\ncow\n")
+        arguments = ["--preprocess", "scale01", "--labels", "names.txt", "--methods", "grad-cam", "--classes", "bee,2"]
+        assert main(["explain", photo, "--model", model, *arguments, "-o", "mine.html"]) == cli.DONE
+        page = (here / "mine.html").read_text(encoding="utf-8")
+        assert "Why “bee”" in page
+        assert "Why “cow”" in page
+        assert "--preprocess=scale01" in page
+
+    def test_own_model_without_preprocessing_is_told(self, here, model, photo, capsys):
+        assert main(["explain", photo, "--model", model, "--methods", "saliency"]) == cli.DONE
+        assert "no --preprocess given: the model gets pixel values of 0 to 255" in capsys.readouterr().err
+
+    def test_command_on_the_page_makes_the_same_maps_again(self, here, model, photo):
+        import html
+        import re
+        import shlex
+
+        pictures = []
+        command = ["explain", photo, "--model", model, "--preprocess", "scale01", "--methods", "grad_cam,saliency"]
+        for _ in range(2):
+            assert main(command) == cli.DONE
+            page = (here / "report.html").read_text(encoding="utf-8")
+            pictures.append(re.findall(r'src="(data:image/[^"]*)"', page))
+            command = shlex.split(html.unescape(re.search(r"<code>(.*?)</code>", page)[1]))[1:]
+        assert pictures[0] == pictures[1]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["no.jpg"], "There is no no.jpg"),
+            (["photo.png", "--methods", "gradcam"], "no method 'gradcam'"),
+            (["photo.png", "--model", "no.keras"], "there is no model file no.keras"),
+            (["photo.png", "--model", "m.keras", "--preprocess", "vgg"], "no preprocessing 'vgg'"),
+            (["photo.png", "--model", "m.keras", "--classes", "7"], "class 7 is out of range"),
+            (["photo.png", "--model", "photo.png"], "is not a model that Keras can load"),
+            (["photo.png", "--labels", "x.txt"], "--labels goes with --model"),
+            (["photo.png", "--weights", "imagnet"], "weights must be 'auto', 'bundled'"),
+            (["photo.png", "-o", "nowhere/report.html"], "there is no folder nowhere"),
+            (["photo.png", "no.jpg", "neither.jpg"], "no.jpg.* | .*neither.jpg"),
+        ],
+    )
+    def test_not_possible(self, here, model, photo, capsys, arguments, message):
+        # A model without --preprocess would add its own line.
+        if "--model" in arguments and "--preprocess" not in arguments:
+            arguments = [*arguments, "--preprocess", "none"]
+        assert message.split(".* | .*")[0] in refused(capsys, "explain", *arguments)
+        assert not (here / "report.html").exists()
+
+    def test_all_bad_photos_are_named_at_once(self, photo, capsys):
+        line = refused(capsys, "explain", photo, "no.jpg", "neither.jpg")
+        assert "no.jpg" in line
+        assert "neither.jpg" in line
+
+
+class TestStart:
+    @pytest.fixture
+    def started(self, monkeypatch):
+        commands = []
+        monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or 0)
+        return commands
+
+    def test_root_is_let_in_as_containers_need(self, here, started, monkeypatch):
+        (here / "notebooks").mkdir()
+        (here / "notebooks" / "01_setup.ipynb").touch()
+        for is_root in (True, False):
+            monkeypatch.setattr(cli, "_is_root", lambda is_root=is_root: is_root)
+            assert main(["start"]) == cli.DONE
+        assert ["--allow-root" in command for command in started] == [True, False]
+
+    def test_opens_the_first_notebook_with_the_course_as_its_root(self, here, started, monkeypatch):
+        monkeypatch.setattr(cli, "_is_root", lambda: False)
+        (here / "notebooks").mkdir()
+        for name in ("01_setup.ipynb", "02_maps.ipynb"):
+            (here / "notebooks" / name).touch()
+        assert main(["start"]) == cli.DONE
+        assert main(["start", "02", "--no-browser"]) == cli.DONE
+        root = f"--ServerApp.root_dir={here}"
+        jupyter = [sys.executable, "-m", "jupyterlab"]
+        assert started[0] == [*jupyter, str(here / "notebooks" / "01_setup.ipynb"), root]
+        assert started[1] == [*jupyter, str(here / "notebooks" / "02_maps.ipynb"), root, "--no-browser"]
+
+    def test_unknown_notebook_lists_the_known(self, here, started, capsys):
+        (here / "notebooks").mkdir()
+        (here / "notebooks" / "01_setup.ipynb").touch()
+        assert "there are: 01_setup" in refused(capsys, "start", "09")
+        assert started == []
+
+
+class TestBuild:
+    @pytest.fixture
+    def builds(self, here, monkeypatch):
+        (here / "solutions").mkdir()
+        calls = []
+
+        def build(root, check=False):
+            calls.append((root, check))
+            return [root / "notebooks" / "01_x.ipynb"] if len(calls) == 1 else []
+
+        monkeypatch.setattr("labutils.course.build.build", build)
+        return calls
+
+    def test_check_fails_while_something_differs(self, here, builds, capsys):
+        assert main(["build", "--check"]) == cli.NOT_POSSIBLE
+        assert "differs: notebooks/01_x.ipynb" in capsys.readouterr().out
+        assert main(["build", "--check"]) == cli.DONE
+        assert builds == [(here, True), (here, True)]
+
+    def test_build_writes(self, here, builds, capsys):
+        assert main(["build"]) == cli.DONE
+        assert "wrote: notebooks/01_x.ipynb" in capsys.readouterr().out
+        assert builds == [(here, False)]
+
+
+class TestWeights:
+    @pytest.fixture
+    def bundled(self, here, monkeypatch):
+        (here / "models").mkdir()
+        entry = {"file": "a.h5", "sha256": weights.hashlib.sha256(b"abc").hexdigest(), "bytes": 3}
+        entry |= {"licence": "MIT", "origin": "a test"}
+        (here / "models" / "manifest.json").write_text(json.dumps({"a": entry}))
+        (here / "models" / "a.h5").write_bytes(b"abc")
+        monkeypatch.setenv("LABUTILS_DATA", str(here))
+        monkeypatch.setenv("KERAS_HOME", str(here / "keras"))
+        monkeypatch.setenv("LABUTILS_MIRROR", "http://127.0.0.1:9")
+        return here / "models" / "a.h5"
+
+    def test_list(self, bundled, capsys):
+        assert main(["weights", "list"]) == cli.DONE
+        lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+        assert " here " in lines["a"]
+        assert " not here " in lines["vgg16-imagenet"]
+
+    def test_fetch_prints_the_path(self, bundled, capsys):
+        assert main(["weights", "fetch", "a"]) == cli.DONE
+        assert capsys.readouterr().out == f"{bundled}\n"
+
+    def test_fetch_out_of_reach(self, bundled, capsys):
+        assert "cannot download imagenet_class_index.json" in refused(capsys, "weights", "fetch", "imagenet-classes")
+
+    def test_verify(self, bundled, capsys):
+        assert main(["weights", "verify"]) == cli.DONE
+        assert capsys.readouterr().out == f"intact: a ({bundled})\n"
+        bundled.write_bytes(b"abd")
+        assert "a.h5 is damaged" in refused(capsys, "weights", "verify")
+        assert "a.h5 is damaged" in refused(capsys, "weights", "verify", "a")
+
+    def test_verify_what_is_not_there(self, bundled, capsys):
+        assert "is not on this machine" in refused(capsys, "weights", "verify", "vgg16-imagenet")
+        bundled.unlink()
+        assert "a is not on this machine" in refused(capsys, "weights", "verify")

@@ -1,0 +1,390 @@
+"""Plots: the arithmetic of the colours by hand, and figures that say what they show."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from labutils import plots
+
+GENERATOR = np.random.default_rng(0)
+PHOTO = GENERATOR.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+MAP = GENERATOR.random((12, 16))
+SIGNED = MAP - 0.5
+
+
+def drawn(figure) -> Image.Image:
+    """The figure as pixels, which also runs matplotlib's layout; warnings of it are errors."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer)
+
+
+def panels(figure):
+    """The axes that show a picture, without colour bars."""
+    return [ax for ax in figure.axes if ax.images]
+
+
+def texts(figure) -> str:
+    from matplotlib.text import Text
+
+    return " | ".join(text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible())
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_normalize_divides_by_the_largest():
+    np.testing.assert_array_equal(plots.normalize([[0.0, 1.0], [2.0, 4.0]]), [[0, 0.25], [0.5, 1]])
+    assert plots.normalize(MAP).dtype == np.float32
+
+
+def test_normalize_keeps_zero_where_it_was():
+    """Subtracting the minimum would turn 1 into "no evidence"."""
+    np.testing.assert_array_equal(plots.normalize([[1.0, 2.0]]), [[0.5, 1.0]])
+    np.testing.assert_array_equal(plots.normalize([[-4.0, 0.0, 2.0]]), [[-1.0, 0.0, 0.5]])
+
+
+def test_normalize_of_zero_is_zero():
+    np.testing.assert_array_equal(plots.normalize(np.zeros((2, 3))), np.zeros((2, 3)))
+
+
+def test_normalize_treats_each_map_of_a_stack_on_its_own():
+    stack = np.stack([MAP, 1000 * MAP, 0 * MAP])
+    np.testing.assert_allclose(plots.normalize(stack), [plots.normalize(one) for one in stack], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-300, 1e300])
+def test_normalize_does_not_depend_on_the_unit(scale):
+    np.testing.assert_allclose(plots.normalize(MAP * scale), plots.normalize(MAP), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite_is_an_error(value):
+    broken = MAP.copy()
+    broken[0, 0] = value
+    with pytest.raises(ValueError, match="heatmap has 1 values of 192 that are NaN or infinite"):
+        plots.normalize(broken)
+    with pytest.raises(ValueError, match=r"maps\['Grad-CAM'\]\[0\] has 1 values"):
+        plots.gallery(PHOTO, {"Grad-CAM": broken})
+
+
+def test_normalize_errors():
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        plots.normalize([1.0, 2.0, 3.0])
+    with pytest.raises(TypeError, match="complex128"):
+        plots.normalize(np.zeros((2, 2), complex))
+    with pytest.raises(ValueError, match="empty"):
+        plots.normalize(np.zeros((0, 2)))
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def test_overlay_pixels_by_hand():
+    """A ramp with limit 1 takes the colour map's own entries, mixed with the photo by alpha."""
+    photo = np.full((1, 3, 3), 100, np.uint8)
+    ramp = np.array([[0.0, 0.5, 1.0]])
+    colours = matplotlib.colormaps["inferno"](ramp)[..., :3]
+    for alpha in (0, 0.25, 1):
+        expected = np.rint((1 - alpha) * 100 + alpha * 255 * colours)
+        np.testing.assert_array_equal(plots.overlay_pixels(photo, ramp, alpha=alpha, limit=1), expected)
+
+
+def test_alpha_zero_is_the_photo():
+    np.testing.assert_array_equal(plots.overlay_pixels(PHOTO, MAP, alpha=0), PHOTO)
+
+
+def test_alpha_one_is_the_colours_whatever_the_photo():
+    np.testing.assert_array_equal(
+        plots.overlay_pixels(PHOTO, MAP, alpha=1), plots.overlay_pixels(255 - PHOTO, MAP, alpha=1)
+    )
+
+
+@pytest.mark.parametrize("name", ["inferno", "viridis", "jet"])
+def test_zero_has_the_first_colour_and_the_limit_the_last(name):
+    seen = plots.overlay_pixels(np.zeros((1, 3, 3), np.uint8), [[0.0, 2.0, 9.0]], alpha=1, limit=2, cmap=name)
+    ends = np.rint(255 * matplotlib.colormaps[name]([0.0, 1.0, 1.0])[:, :3])
+    np.testing.assert_array_equal(seen[0], ends)
+
+
+def test_signed_maps_have_zero_in_the_middle():
+    seen = plots.overlay_pixels(np.zeros((1, 4, 3), np.uint8), [[-1.0, 0.0, 0.5, 2.0]], alpha=1, limit=2)
+    expected = np.rint(255 * matplotlib.colormaps[plots.DIVERGING]([0.25, 0.5, 0.625, 1.0])[:, :3])
+    np.testing.assert_array_equal(seen[0], expected)
+    red, blue = seen[0, 3], seen[0, 0]
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+
+
+def test_the_default_limit_lets_half_a_per_cent_saturate():
+    values = np.arange(1.0, 1001.0).reshape(20, 50)
+    photo = np.zeros((20, 50, 3), np.uint8)
+    assert plots.display_limit(-values) == np.percentile(values, 99.5)
+    by_hand = plots.overlay_pixels(photo, values, limit=np.percentile(values, 99.5))
+    np.testing.assert_array_equal(plots.overlay_pixels(photo, values), by_hand)
+    assert not np.array_equal(plots.overlay_pixels(photo, values, limit=1000), by_hand)
+
+
+def test_a_map_with_one_place_that_is_not_zero_is_seen():
+    """99.5 % of it are zero, so the percentile alone would leave no scale."""
+    lonely = np.zeros((20, 50))
+    assert plots.display_limit(lonely) == 0
+    lonely[3, 4] = 1e-6
+    assert plots.display_limit(lonely) == 1e-6
+    seen = plots.overlay_pixels(np.zeros((20, 50, 3), np.uint8), lonely, alpha=1)
+    ends = np.rint(255 * matplotlib.colormaps["inferno"]([0.0, 1.0])[:, :3])
+    np.testing.assert_array_equal(seen[0, 0], ends[0])
+    np.testing.assert_array_equal(seen[3, 4], ends[1])
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1])
+def test_a_zero_map_is_the_photo(alpha):
+    np.testing.assert_array_equal(plots.overlay_pixels(PHOTO, np.zeros((3, 4)), alpha=alpha), PHOTO)
+    np.testing.assert_array_equal(plots.overlay_pixels(PHOTO, np.zeros((3, 4)), alpha=alpha, limit=5), PHOTO)
+
+
+def test_a_constant_map_is_one_colour():
+    seen = plots.overlay_pixels(PHOTO, np.full((12, 16), 3.0), alpha=1)
+    assert np.all(seen == np.rint(255 * np.array(matplotlib.colormaps["inferno"](1.0)[:3])))
+
+
+def test_a_coarse_map_is_resized_with_half_pixel_centres():
+    """(1, 2) to width 4: the centres lie at -1/4, 1/4, 3/4, 5/4 of the coarse pixels; ends are repeated."""
+    seen = plots.overlay_pixels(np.zeros((1, 4, 3), np.uint8), [[0.0, 1.0]], alpha=1, limit=1)
+    expected = np.rint(255 * matplotlib.colormaps["inferno"]([0, 0.25, 0.75, 1])[:, :3])
+    np.testing.assert_array_equal(seen[0], expected)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_overlay_does_not_depend_on_the_unit(scale):
+    """The resizing works in float32, which holds neither of these."""
+    coarse = GENERATOR.random((3, 4))
+    np.testing.assert_array_equal(plots.overlay_pixels(PHOTO, coarse * scale), plots.overlay_pixels(PHOTO, coarse))
+
+
+def test_kinds_of_image():
+    expected = plots.overlay_pixels(PHOTO, MAP)
+    for same in (PHOTO.astype(np.float32), PHOTO.astype(int), PHOTO / 255.0, PHOTO[None]):
+        np.testing.assert_array_equal(plots.overlay_pixels(same, MAP), expected)
+    grey = PHOTO[..., 0]
+    expected = plots.overlay_pixels(np.repeat(grey[..., None], 3, 2), MAP)
+    for same in (grey, grey[..., None]):
+        np.testing.assert_array_equal(plots.overlay_pixels(same, MAP), expected)
+
+
+def test_nothing_given_is_changed():
+    image, heatmap = PHOTO.copy(), SIGNED.copy()
+    plots.overlay(image, heatmap)
+    plots.overlay_pixels(image, np.zeros((2, 2)))[...] = 0
+    np.testing.assert_array_equal(image, PHOTO)
+    np.testing.assert_array_equal(heatmap, SIGNED)
+
+
+def test_overlay_errors():
+    with pytest.raises(ValueError, match=r"looks preprocessed.*before preprocess_input"):
+        plots.overlay_pixels(PHOTO.astype(float) - 120, MAP)
+    with pytest.raises(ValueError, match=r"image is \(height, width, 3\).*\(2, 12, 16, 3\)"):
+        plots.overlay_pixels(np.stack([PHOTO, PHOTO]), MAP)
+    with pytest.raises(ValueError, match=r"Take one map of the batch: heatmap\[0\]"):
+        plots.overlay_pixels(PHOTO, MAP[None])
+    with pytest.raises(ValueError, match=r"alpha.*1\.5"):
+        plots.overlay_pixels(PHOTO, MAP, alpha=1.5)
+    with pytest.raises(ValueError, match="limit"):
+        plots.overlay_pixels(PHOTO, MAP, limit=0)
+    with pytest.raises(ValueError, match=r"no colour map 'rainbows'.*viridis"):
+        plots.overlay_pixels(PHOTO, MAP, cmap="rainbows")
+
+
+def test_save_overlay_writes_exactly_the_photos_size(tmp_path):
+    path = tmp_path / "overlay.png"
+    plots.save_overlay(path, PHOTO, MAP, cmap="jet", alpha=0.3)
+    seen = Image.open(path)
+    assert (seen.size, seen.mode, seen.format) == ((16, 12), "RGB", "PNG")
+    np.testing.assert_array_equal(np.asarray(seen), plots.overlay_pixels(PHOTO, MAP, cmap="jet", alpha=0.3))
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_overlay_figure():
+    figure = plots.overlay(PHOTO, MAP, title="Grad-CAM for brass_instrument", limit=0.5)
+    np.testing.assert_array_equal(panels(figure)[0].images[0].get_array(), plots.overlay_pixels(PHOTO, MAP, limit=0.5))
+    drawn(figure)
+    assert "Grad-CAM for brass instrument" in texts(figure)
+    assert "0.5" in texts(figure), "The scale is stated."
+    assert len(figure.axes) == 2, "The photo and its colour bar."
+
+
+def test_overlay_of_zero_says_so():
+    figure = plots.overlay(PHOTO, np.zeros((3, 4)))
+    assert "all zero" in texts(figure)
+    assert "all zero" in figure.alt_text
+    assert len(figure.axes) == 1, "No colour bar: there is no scale."
+
+
+def test_overlay_into_given_axes():
+    from matplotlib.figure import Figure
+
+    mine = Figure()
+    left, right = mine.subplots(1, 2)
+    assert plots.overlay(PHOTO, SIGNED, ax=right, title="mine", limit=0.25) is mine
+    assert right.images
+    assert not left.images
+    assert (right.get_title(), right.get_xlabel()) == ("mine", "−0.25 to 0.25")
+
+
+@pytest.mark.parametrize(
+    ("photos", "methods", "shape"), [(1, 1, (1, 2)), (3, 6, (3, 7)), (3, 7, (8, 3)), (8, 7, (8, 8))]
+)
+def test_gallery_shape(photos, methods, shape):
+    maps = {f"method {index}": np.stack([MAP] * photos) for index in range(methods)}
+    figure = plots.gallery(np.stack([PHOTO] * photos), maps, titles=[f"photo {index}" for index in range(photos)])
+    assert panels(figure)[0].get_gridspec().get_geometry() == shape
+    assert len(panels(figure)) == photos * (methods + 1)
+    for text in (*maps, "photo 0", f"photo {photos - 1}", "0 to "):
+        assert text in texts(figure)
+
+
+def test_gallery_panels_are_the_overlays():
+    images = np.stack([PHOTO, 255 - PHOTO])
+    maps = {"coarse": GENERATOR.random((2, 3, 4)), "signed": np.stack([SIGNED, 2 * SIGNED])}
+    figure = plots.gallery(images, maps, alpha=0.7)
+    shown = [ax.images[0].get_array() for ax in panels(figure)]
+    expected = []
+    for row in range(2):
+        expected.append(images[row])
+        expected += [plots.overlay_pixels(images[row], stack[row], alpha=0.7) for stack in maps.values()]
+    for seen, one in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(seen, one)
+
+
+def test_gallery_with_zero_and_signed_maps_says_what_is_what():
+    figure = plots.gallery(PHOTO, {"flat": np.zeros((1, 3, 4)), "signed": SIGNED[None], "plain": MAP[None]})
+    drawn(figure)
+    captions = [ax.get_xlabel() for ax in panels(figure)]
+    assert captions[1] == "all zero"
+    assert captions[2].startswith("−")
+    assert captions[3].startswith("0 to ")
+    assert len(figure.axes) - len(panels(figure)) == 2, "One strip of colours for signed maps, one for the others."
+
+
+def test_gallery_takes_photos_of_different_sizes_and_one_photo():
+    figure = plots.gallery([PHOTO, PHOTO[:6]], {"a": [MAP, MAP[:6]]})
+    assert [ax.images[0].get_array().shape[0] for ax in panels(figure)] == [12, 12, 6, 6]
+    assert len(panels(plots.gallery(PHOTO, {"a": MAP}))) == 2
+
+
+def test_gallery_errors():
+    two = np.stack([PHOTO, PHOTO])
+    with pytest.raises(ValueError, match="maps\\['a'\\] holds 1 maps for 2 photos"):
+        plots.gallery(two, {"a": MAP[None]})
+    with pytest.raises(ValueError, match="1 titles for 2 photos"):
+        plots.gallery(two, {"a": np.stack([MAP, MAP])}, titles=["one"])
+    with pytest.raises(ValueError, match="maps is empty"):
+        plots.gallery(two, {})
+    with pytest.raises(ValueError, match="images is empty"):
+        plots.gallery([], {"a": []})
+
+
+def test_side_by_side_with_own_scales():
+    maps = {"weak": MAP, "strong": 100 * MAP}
+    figure = plots.side_by_side(maps, PHOTO, title="Cat")
+    weak, strong = (ax.images[0].get_array() for ax in panels(figure)[1:3])
+    np.testing.assert_array_equal(weak, strong)
+    np.testing.assert_array_equal(weak, plots.overlay_pixels(PHOTO, MAP))
+    drawn(figure)
+    assert "Cat (each on its own scale)" in texts(figure)
+
+
+def test_side_by_side_with_one_scale():
+    maps = {"weak": MAP, "strong": 2 * MAP, "none": 0 * MAP}
+    figure = plots.side_by_side(maps, PHOTO, shared=True)
+    limit = np.percentile(2 * MAP, plots.PERCENTILE)
+    for ax, heatmap in zip(panels(figure)[1:], maps.values(), strict=False):
+        np.testing.assert_array_equal(ax.images[0].get_array(), plots.overlay_pixels(PHOTO, heatmap, limit=limit))
+    assert "One scale for all" in texts(figure)
+    assert "all zero" in texts(figure)
+
+
+def test_one_signed_map_makes_the_shared_scale_signed():
+    figure = plots.side_by_side({"plain": MAP, "signed": SIGNED}, shared=True, cmap="RdBu_r")
+    limit = np.percentile(MAP, plots.PERCENTILE)
+    expected = matplotlib.colormaps["RdBu_r"]((MAP / limit + 1) / 2)[..., :3]
+    np.testing.assert_allclose(panels(figure)[0].images[0].get_array(), expected)
+
+
+def test_side_by_side_without_a_photo_keeps_the_maps_resolution():
+    figure = plots.side_by_side({f"{index}": GENERATOR.random((3, 4)) for index in range(6)})
+    assert [ax.images[0].get_array().shape for ax in panels(figure)] == [(3, 4, 3)] * 6
+    drawn(figure)
+
+
+def test_side_by_side_of_zeros():
+    figure = plots.side_by_side({"a": 0 * MAP, "b": 0 * MAP}, shared=True)
+    drawn(figure)
+    assert texts(figure).count("all zero") == 2
+
+
+def test_predictions():
+    decoded = [
+        [("n1", "cat", 0.75), ("n2", "brass_instrument", 0.2), ("n3", "dog", 0.0004)],
+        [("n2", "cup", 0.9999), ("n1", "cat", 0.0001)],
+    ]
+    figure = plots.predictions(np.stack([PHOTO, PHOTO]), decoded, titles=["chelsea", "coffee"])
+    drawn(figure)
+    said = texts(figure)
+    for text in ("cat", "75.0 %", "brass instrument", "20.0 %", "< 0.1 %", "> 99.9 %", "chelsea", "coffee"):
+        assert text in said
+    first = next(ax for ax in figure.axes if ax.patches)
+    widths = [bar.get_width() for bar in first.patches]
+    assert [width for width in widths if width != 1] == [0.75, 0.2, 0.0004]
+    assert "chelsea: cat 75.0 %, brass_instrument 20.0 %" in figure.alt_text
+
+
+def test_predictions_errors():
+    with pytest.raises(ValueError, match="decoded is for 0 photos, images holds 1"):
+        plots.predictions(PHOTO, [])
+
+
+def test_titles_are_text_not_formulas():
+    figure = plots.overlay(PHOTO, MAP, title="cost $5$ \\frac{")
+    drawn(figure)
+    assert "cost $5$ \\frac{" in texts(figure)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: plots.overlay(PHOTO, MAP),
+        lambda: plots.gallery(PHOTO, {"a": MAP}),
+        lambda: plots.side_by_side({"a": MAP}, PHOTO),
+        lambda: plots.predictions(PHOTO, [[("n1", "cat", 1.0)]]),
+    ],
+)
+def test_every_figure_is_described_and_leaves_pyplot_alone(make):
+    import matplotlib.pyplot as plt
+
+    settings = dict(matplotlib.rcParams)
+    plt.close("all")
+    figure = make()
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == settings
+    assert len(figure.alt_text) > 30
+    image = drawn(figure)
+    assert image.width <= 1020, "A notebook's width."
+    data, metadata = figure._repr_mimebundle_()
+    assert Image.open(io.BytesIO(data["image/png"])).text["Description"] == figure.alt_text
+    assert metadata["image/png"]["alt"] == figure.alt_text
+
+
+@pytest.mark.parametrize(
+    ("place", "words"), [((0, 0), "top left"), ((6, 8), "the centre"), ((11, 8), "the bottom"), ((6, 15), "the right")]
+)
+def test_the_description_says_where_the_map_is_strongest(place, words):
+    heatmap = np.zeros((12, 16))
+    heatmap[place] = 2
+    assert f"{words} (2)" in plots.overlay(PHOTO, heatmap).alt_text

@@ -1,0 +1,125 @@
+"""The README holds: its Python runs, its files and commands exist, its numbers are those of the project."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "docs/index.md", "data/photos/README.md"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def students_folder(tmp_path, monkeypatch):
+    """What the README takes for granted: a student's photos, and a model of their own."""
+    import keras
+
+    from labutils import photos
+
+    (tmp_path / "data" / "photos").mkdir(parents=True)
+    for name in ("my_cat", "another"):
+        picture = photos.sample_path("cat").read_bytes()
+        (tmp_path / "data" / "photos" / f"{name}.jpg").write_bytes(picture)
+    keras.utils.set_random_seed(0)
+    keras.Sequential(
+        [
+            keras.Input((64, 96, 3)),
+            keras.layers.Conv2D(4, 3, strides=2, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(5, activation="softmax"),
+        ]
+    ).save(tmp_path / "my_model.keras")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_python_runs_from_top_to_bottom(students_folder):
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["image"].shape == (64, 96, 3)
+    assert all(stack.shape == (1, 64, 96) and np.isfinite(stack).all() for stack in names["maps"].values())
+    assert {"my_cat.png", "grad_cam.png"} <= {path.name for path in students_folder.iterdir()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    path = ROOT / page
+    targets = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
+    assert not missing
+
+
+def test_every_labutils_command_parses():
+    from labutils import weights
+    from labutils.cli import _parser
+
+    commands = re.findall(r"(?:^|[/\\`])labutils ((?:start|explain|build|weights)\b[^\n`#]*)", README, re.MULTILINE)
+    assert len(commands) >= 6
+    for command in commands:
+        _parser().parse_args(command.split())
+    fetched = [command.split()[2] for command in commands if command.startswith("weights fetch")]
+    assert set(fetched) <= set(weights.files())
+
+
+def test_every_make_target_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make (lab|test|demo|build|clean)\b", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_lines_without_make_are_those_of_make():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("$(VENV)/ready: ")[2].partition("@touch")[0].splitlines()[1:]
+    recipe.append(re.search(r"^lab:.*\n(.*)$", makefile, re.MULTILINE)[1])
+    names = {"$(PYTHON)": "python3", "$(VENV)": ".venv", "$(BIN)": ".venv/bin", " --quiet": ""}
+    lines = "\n".join(recipe)
+    for name, value in names.items():
+        lines = lines.replace(name, value)
+    lines = [line.strip() for line in lines.splitlines() if line.strip()]
+    linux = next(block for block in blocks("sh") if "-m venv" in block).splitlines()
+    assert linux == lines
+    windows = [
+        line.replace("\\Scripts\\", "/bin/").replace("py -m", "python3 -m") for line in blocks("bat")[0].splitlines()
+    ]
+    assert [line.replace(".venv\\", ".venv/") for line in windows] == lines
+
+
+def test_versions_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "Python 3.11, 3.12 or 3.13" in README
+    assert f"version = {{{project['version']}}}" in README
+    assert f"{project['license']} licence" in README
+
+
+def test_the_notebooks_said_to_be_here_are_here():
+    rows = re.findall(r"^\| (\d\d) \|.*\| (here|planned) \|$", README, re.MULTILINE)
+    assert [number for number, _ in rows] == [f"{number:02}" for number in range(1, 9)]
+    for number, state in rows:
+        assert bool(list((ROOT / "solutions").glob(f"{number}_*.ipynb"))) == (state == "here"), number
+
+
+def test_explain_lists_every_method():
+    from labutils import explain
+
+    table = README.partition("| In `labutils.explain`")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([a-z_]+)`", table)) | {"cam_family"}
+    methods = {name for name in explain.__all__ if name.islower() and name != "count_passes"}
+    assert named == methods
+
+
+def test_pictures_are_light():
+    for picture in (ROOT / "docs" / "pictures").glob("*.png"):
+        assert picture.stat().st_size < 400_000, picture.name
+
+
+def test_nothing_is_left_to_fill_in():
+    assert "{{" not in re.sub(r"```.*?```", "", README, flags=re.DOTALL)

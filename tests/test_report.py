@@ -1,0 +1,313 @@
+"""The report: right values, every word from outside escaped, one file that needs nothing else."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from labutils import explain, photos, report
+from labutils.report.network import Network, preprocessing, saved_network
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FAST = ["grad_cam", "gradient_times_input"]
+
+
+def small_model(channels=3, classes=4, side=24, activation="softmax", spatial=True):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((side, side, channels))
+    x = keras.layers.Conv2D(5, 3, padding="same", activation="relu", name="maps")(inputs) if spatial else inputs
+    x = keras.layers.GlobalAveragePooling2D()(x) if spatial else keras.layers.Flatten()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, activation=activation)(x))
+
+
+@pytest.fixture
+def network():
+    return Network("small.keras", small_model(), "scale01", ("ant", "bee", "cow", "dog"))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype="uint8")
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes, and the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.text += " "
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+class TestMethods:
+    def test_each_is_a_method_of_explain_with_what_a_report_needs(self):
+        for method in report.METHODS:
+            assert callable(getattr(explain, method.name))
+            assert method.title
+            assert method.says.endswith(".")
+
+    def test_no_method_of_explain_is_forgotten(self):
+        several_at_once = {"cam_family"}
+        functions = {name for name in explain.__all__ if callable(getattr(explain, name)) and name.islower()}
+        assert {method.name for method in report.METHODS} == functions - several_at_once - {"count_passes"}
+
+    def test_chosen_by_name_in_the_order_given(self):
+        assert [method.name for method in report.choose(["Saliency", "grad-cam", "saliency"])] == [
+            "saliency",
+            "grad_cam",
+        ]
+        assert report.choose(None) == list(report.METHODS)
+
+    def test_unknown_name(self):
+        with pytest.raises(ValueError, match=r"no method 'gradcam' \(did you mean grad_cam\?\); there are: grad_cam, "):
+            report.choose(["gradcam"])
+
+
+class TestNetwork:
+    def test_grey_model_gets_luma(self):
+        grey = Network("grey", small_model(channels=1), "none", tuple("abcd"))
+        prepared = grey.prepare(np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]], "uint8"))
+        np.testing.assert_array_equal(prepared[0, 0, :, 0], [76, 150, 29])
+
+    def test_logits_become_probabilities(self, network):
+        logits = Network("logits", small_model(activation=None), "scale01", network.labels)
+        image = np.random.default_rng(0).random((2, 24, 24, 3), dtype="float32") * 30 - 10
+        np.testing.assert_allclose(logits.probabilities(image), network.probabilities(image), rtol=1e-5)
+
+    def test_size_of_a_model_that_takes_any(self):
+        network = Network("any", small_model(side=None), "none", tuple("abcd"))
+        assert network.size == (224, 224)
+
+    @pytest.mark.parametrize(("wanted", "index"), [("cow", 2), ("COW", 2), ("3", 3), ("0", 0)])
+    def test_class_by_name_or_number(self, network, wanted, index):
+        assert network.class_index(wanted) == index
+
+    @pytest.mark.parametrize(
+        ("wanted", "message"),
+        [
+            ("4", "class 4 is out of range: small.keras has classes 0 to 3"),
+            ("-1", "class -1 is out of range"),
+            ("bees", r"no class 'bees'; did you mean bee\?"),
+            ("xylophone", "its classes begin with ant, bee"),
+        ],
+    )
+    def test_no_such_class(self, network, wanted, message):
+        with pytest.raises(ValueError, match=message):
+            network.class_index(wanted)
+
+    def test_name_of_two_classes(self):
+        crane = Network("imagenet", small_model(), "none", ("crane", "b", "crane", "d"))
+        with pytest.raises(ValueError, match="'crane' names several classes; give a number: 0, 2"):
+            crane.class_index("crane")
+
+
+class TestPreprocessing:
+    def test_by_name(self):
+        photo = np.array([[[[0.0, 127.5, 255.0]]]], "float32")
+        np.testing.assert_array_equal(preprocessing("none")(photo), photo)
+        np.testing.assert_allclose(preprocessing("scale01")(photo), [[[[0, 0.5, 1]]]])
+        np.testing.assert_allclose(preprocessing("mobilenet_v2")(photo.copy()), [[[[-1, 0, 1]]]])
+        vgg = preprocessing("vgg16")(photo.copy())
+        np.testing.assert_allclose(vgg[0, 0, 0], [255 - 103.939, 127.5 - 116.779, 0 - 123.68], rtol=1e-5)
+
+    def test_own_function(self, tmp_path, monkeypatch):
+        (tmp_path / "my_preparation.py").write_text("def halve(x):\n    return x / 2\n\nnumber = 3\n")
+        monkeypatch.chdir(tmp_path)
+        np.testing.assert_array_equal(preprocessing("my_preparation:halve")(np.ones((1, 1, 1, 3))), 0.5)
+        with pytest.raises(ValueError, match="my_preparation:number is not a function"):
+            preprocessing("my_preparation:number")
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("vgg", "no preprocessing 'vgg'; there are: none, scale01, .*mobilenet_v2.* or module:function"),
+            ("no_such_module:f", "cannot import the preprocessing no_such_module:f: No module"),
+            ("json:no_such_function", "cannot import .* no attribute"),
+        ],
+    )
+    def test_unknown(self, name, message):
+        with pytest.raises(ValueError, match=message):
+            preprocessing(name)
+
+
+class TestSavedNetwork:
+    def test_names_from_text_and_json(self, tmp_path):
+        small_model().save(tmp_path / "m.keras")
+        (tmp_path / "names.txt").write_text("ant\nbee\n\ncow\ndog\n")
+        (tmp_path / "names.json").write_text(json.dumps(["ant", "bee", "cow", "dog"]))
+        for file in ("names.txt", "names.json"):
+            network = saved_network(tmp_path / "m.keras", "scale01", tmp_path / file)
+            assert network.labels == ("ant", "bee", "cow", "dog")
+        assert saved_network(tmp_path / "m.keras").labels == ("class 0", "class 1", "class 2", "class 3")
+
+    def test_wrong_number_of_names(self, tmp_path):
+        small_model().save(tmp_path / "m.keras")
+        (tmp_path / "names.txt").write_text("ant\nbee\n")
+        with pytest.raises(ValueError, match=r"names\.txt has 2 names, but the model has 4 classes"):
+            saved_network(tmp_path / "m.keras", labels=tmp_path / "names.txt")
+
+    def test_models_that_do_not_classify_photos(self, tmp_path):
+        vectors = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        vectors.save(tmp_path / "vectors.keras")
+        images = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+        images.save(tmp_path / "images.keras")
+        (tmp_path / "text.keras").write_text("hello")
+        for file, message in [
+            ("vectors", "does not take photos"),
+            ("images", "is not a classifier"),
+            ("text", "is not a model that Keras can load"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                saved_network(tmp_path / f"{file}.keras")
+        with pytest.raises(FileNotFoundError, match="no model file"):
+            saved_network(tmp_path / "missing.keras")
+
+
+class TestExplainPhoto:
+    def test_maps_are_those_of_explain(self, network, photo):
+        done = []
+        explained = report.explain_photo(network, photo, report.choose(FAST), [2, 0], step=lambda: done.append(1))
+        image = photos.load(photo, (24, 24))[np.newaxis] / np.float32(255)
+        assert [evidence.label for evidence in explained.evidence] == ["cow", "ant"]
+        for evidence, index in zip(explained.evidence, [2, 0], strict=True):
+            for one, name in zip(evidence.maps, FAST, strict=True):
+                expected = getattr(explain, name)(network.model, image, index)[0]
+                np.testing.assert_allclose(one.values, expected, rtol=1e-5, atol=1e-7)
+                assert (one.forward, one.backward) == (1, 1)
+        assert len(done) == 4
+
+    def test_predictions_in_order_and_the_top_class_by_default(self, network, photo):
+        explained = report.explain_photo(network, photo, report.choose(["saliency"]))
+        shares = [probability for _, probability in explained.predictions]
+        assert shares == sorted(shares, reverse=True)
+        assert [evidence.label for evidence in explained.evidence] == [explained.predictions[0][0]]
+        assert explained.evidence[0].probability == shares[0]
+
+    def test_picture_keeps_its_proportions(self, network, tmp_path, photo):
+        assert report.explain_photo(network, photo, []).picture.shape == (30, 40, 3)
+        Image.new("RGB", (2000, 1000)).save(tmp_path / "large.jpg")
+        assert report.explain_photo(network, tmp_path / "large.jpg", []).picture.shape == (320, 640, 3)
+
+    def test_method_that_is_not_possible_says_so(self, photo):
+        flat = Network("flat", small_model(spatial=False), "scale01", tuple("abcd"))
+        cam, saliency = report.explain_photo(flat, photo, report.choose(["grad_cam", "saliency"])).evidence[0].maps
+        assert cam.values is None
+        assert cam.problem
+        assert saliency.values.shape == (24, 24)
+
+    def test_wrong_layer_is_an_error(self, network, photo):
+        with pytest.raises(ValueError, match="map"):
+            report.explain_photo(network, photo, report.choose(["grad_cam"]), layer="mapz")
+
+    def test_sample_names_and_files(self, photo, monkeypatch):
+        assert report.find_photo("cat") == photos.sample_path("cat")
+        assert report.find_photo(str(photo)) == photo
+        monkeypatch.chdir(photo.parent)
+        photo.rename(photo.parent / "cat")
+        assert report.find_photo("cat") == Path("cat")
+
+
+HOSTILE = "<script>alert(1)</script>\"'&.png"
+
+
+class TestPage:
+    @pytest.fixture
+    def html(self, network, photo):
+        name = HOSTILE.replace("/", "")
+        hostile = photo.with_name(name)
+        photo.rename(hostile)
+        labels = ("<b>ant</b>", '"bee" onload="x', "{{ 1 + 1 }}", "dog")
+        network = Network("<i>net</i>", network.model, "scale01", labels)
+        explained = report.explain_photo(network, hostile, report.choose(FAST), [0, 1, 2])
+        return report.render(network, [explained], {"Command": f"labutils explain {name}"})
+
+    def test_words_from_outside_are_text(self, html):
+        page = Tags(html)
+        assert len(page.all("script")) == 1
+        assert page.all("b") == []
+        assert not any("onload" in attributes for _, attributes in page.tags)
+        for text in (HOSTILE.replace("/", ""), "<b>ant</b>", '"bee" onload="x', "{{ 1 + 1 }}", "<i>net</i>"):
+            assert text in page.text
+
+    def test_needs_nothing_else(self, html):
+        page = Tags(html)
+        assert page.all("link") == []
+        sources = [image["src"] for image in page.all("img")] + re.findall(r"url\(([^)]*)\)", html)
+        assert all(source.startswith("data:image/") for source in sources)
+        assert not re.search(r"https?://", html)
+
+    def test_pictures_are_the_maps_and_have_alternative_texts(self, html):
+        images = Tags(html).all("img")
+        assert all(image["alt"] for image in images)
+        maps = [image for image in images if image["alt"].startswith(("Grad-CAM for", "Gradient × input for"))]
+        assert len(maps) == 6
+        for image in maps:
+            content = base64.b64decode(image["src"].partition(",")[2])
+            assert Image.open(io.BytesIO(content)).size == (24, 24)
+
+    def test_gives_cost_and_settings(self, html):
+        text = re.sub(r"\s+", " ", Tags(html).text)
+        assert text.count("1 forward, 1 backward") == 6
+        assert re.search(r"Grad-CAM 3 3 .*Gradient × input 3 3 .*All 6 6 ", text)
+        assert "labutils explain" in text
+        assert re.search(r"labutils \d+\.\d+.*keras \d+\.\d+", text)
+
+    def test_zero_map_and_impossible_method_are_told(self, network):
+        method = report.choose(["grad_cam"])[0]
+        maps = [
+            report.Map(method, np.zeros((24, 24), "float32"), "", 0.1, 1, 1),
+            report.Map(method, None, "no <layer>", 0.1, 0, 0),
+        ]
+        picture = np.zeros((24, 24, 3), "uint8")
+        photo = report.ExplainedPhoto("p", picture, [("ant", 1.0)], [report.Evidence(0, "ant", 1.0, maps)])
+        page = Tags(report.render(network, [photo], {}))
+        assert "zero everywhere" in page.text
+        assert "Not possible here: no <layer>" in page.text
+        assert not any(image["alt"].startswith("Grad-CAM") for image in page.all("img"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_page_in_a_browser(network, photo, tmp_path):
+    """It fits a phone without scrolling sideways, its slider moves the maps, and it reads without scripts."""
+    from playwright.sync_api import sync_playwright
+
+    explained = report.explain_photo(network, photo, report.choose(FAST))
+    page_file = tmp_path / "report.html"
+    page_file.write_text(report.render(network, [explained], {"Command": "x" * 200}), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        phone = browser.new_page(viewport={"width": 390, "height": 844})
+        problems = []
+        phone.on("console", lambda message: problems.append(message.text))
+        phone.on("pageerror", lambda error: problems.append(str(error)))
+        phone.goto(page_file.as_uri())
+        assert phone.evaluate("document.documentElement.scrollWidth") == 390
+        phone.locator(".slider input").fill("100")
+        assert phone.evaluate("getComputedStyle(document.querySelector('.stack img')).opacity") == "1"
+        assert problems == []
+        plain = browser.new_context(java_script_enabled=False).new_page()
+        plain.goto(page_file.as_uri())
+        assert not plain.locator(".slider").is_visible()
+        assert plain.locator(".stack img").first.is_visible()
+        browser.close()
