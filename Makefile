@@ -1,5 +1,6 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
-# make test     everything: unit tests, then both solutions under nbval
+# make test     unit tests, then both solutions under nbval
+# make browser  notebook 01 in a real JupyterLab (needs Chromium)
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/
 # make lock     requirements.lock and environment.yml anew from pyproject.toml
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: lab test unit nbval lint demo build lock clean
+.PHONY: lab test unit nbval browser lint demo build lock clean
 
 lab: $(VENV)/ready
 	$(BIN)/labutils start
@@ -22,10 +23,13 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 unit: $(VENV)/ready
-	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests --ignore=tests/browser
 
 nbval: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 solutions
+
+browser: $(VENV)/ready
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests/browser
 
 demo: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/labutils explain cat -o report.html

@@ -78,7 +78,7 @@ def run_all(browser, address: str, notebook: str):
     workspace = notebook.replace("/", "-").removesuffix(".ipynb")
     page.goto(f"{address}/lab/workspaces/{workspace}/tree/{notebook}")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    page.wait_for_selector("text=/Idle|idle/", state="attached", timeout=60_000)
+    page.get_by_text("| Idle").wait_for(timeout=60_000)  # the status bar, once the kernel has answered
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_function(
