@@ -151,8 +151,8 @@ def _held_out(report: dict | None) -> str:
             "Sources give classes away, so `val/` overstates what happens on a photo from a phone. In a run of its own "
             f"({report['epochs']} epochs: {report['phases']}) one source of every class that has several was left out "
             f"and tested on: **{report['top1']:.1%}** top-1, {report['mean_recall']:.1%} mean per-class recall over {report['photos']} photos. "
-            "That run saw fewer photos, fewer sources and fewer epochs than the shipped network, and the sources left out include "
-            "64-pixel thumbnails, so it is a pessimistic number.\n",
+            "That run saw fewer photos, fewer sources and fewer epochs than the shipped network, "
+            "so it is a pessimistic number.\n",
             "| class | source left out | photos | recognised |\n|---|---|---|---|",
             *rows,
             "",
