@@ -77,7 +77,7 @@ def count_passes() -> Iterator[Passes]:
         active[:] = [counter for counter in active if counter is not passes]
 
 
-def _count(forward: int, backward: int = 0) -> None:
+def count(forward: int, backward: int = 0) -> None:
     for passes in _counters.__dict__.get("active", ()):
         passes.forward += forward
         passes.backward += backward
@@ -257,29 +257,39 @@ class OpenModel:
         Shape of one image, (H, W, C), or of one feature vector, (features,); None where the model takes any size.
     classes : int
         Number of logits.
+    steps : list of Step
+        What runs, in order. Tensors are numbered; tensor 0 is the images and `output` the number of the logits.
+    left_out : frozenset of int
+        Indices of the steps whose softmax or sigmoid is left out: at most one, the model's last activation. A step
+        that does more (a Dense layer with its activation) runs without it, one that does nothing else is skipped.
+    places : list of Place
+        The tensors that have a layer's name.
+    dtype : str
+        What the images are cast to before the first step.
     """
 
     def __init__(self, flattened: _Flattened, output: int, model_name: str, input_tensor: Any, classes: int):
-        self._steps = _needed(flattened.steps, output)
-        self._places = flattened.places
-        self._used = {tensor for step in self._steps for tensor in step.inputs}
-        self._output = output
-        self._name = model_name
-        self._dtype = input_tensor.dtype if "float" in input_tensor.dtype else "float32"
+        self.steps = _needed(flattened.steps, output)
+        self.places = flattened.places
+        self._used = {tensor for step in self.steps for tensor in step.inputs}
+        self.output = output
+        self.name = model_name
+        self.dtype = input_tensor.dtype if "float" in input_tensor.dtype else "float32"
         self.input_shape = tuple(input_tensor.shape[1:])
         self.classes = classes
         self._replaced = self._find_last_activation()
+        self.left_out = frozenset(self._replaced)
         self._compiled: dict[tuple, Callable] = {}
         self._refuse_channels_first()
 
     def _find_last_activation(self) -> dict[int, Callable]:
         """Index of the step that ends in a softmax or sigmoid -> what to run in its place."""
-        made_by = {output: index for index, step in enumerate(self._steps) for output in step.outputs}
-        tensor = self._output
+        made_by = {output: index for index, step in enumerate(self.steps) for output in step.outputs}
+        tensor = self.output
         if tensor in made_by:
-            self._refuse_opaque(self._steps[made_by[tensor]].operation)
+            self._refuse_opaque(self.steps[made_by[tensor]].operation)
         while tensor in made_by:
-            step = self._steps[made_by[tensor]]
+            step = self.steps[made_by[tensor]]
             if _is_probability(_activation_of(step.operation)):
                 return {made_by[tensor]: _without_activation(step.operation)}
             if not _passes_through(step.operation):
@@ -292,43 +302,43 @@ class OpenModel:
 
         if isinstance(last, keras.Model):
             raise ValueError(
-                f"model: '{self._name}' ends in the subclassed model '{last.name}' ({type(last).__name__}), whose layers "
+                f"model: '{self.name}' ends in the subclassed model '{last.name}' ({type(last).__name__}), whose layers "
                 "are hidden in its `call`, and with them a possible softmax; end in Functional or Sequential models"
             )
 
     def _refuse_hidden_rectifiers(self) -> None:
         import keras
 
-        for step in self._steps:
+        for step in self.steps:
             if not isinstance(step.operation, keras.Layer):
                 continue
             last = _activation_of(step.operation)  # a layer too where it was given as `activation=ReLU()`: not hidden
             inner = step.operation._flatten_layers(include_self=False)
             if any(_is_rectifier(_activation_of(layer)) for layer in inner if layer is not last):
                 raise ValueError(
-                    f"model: layer '{step.operation.name}' ({type(step.operation).__name__}) of '{self._name}' has ReLUs "
+                    f"model: layer '{step.operation.name}' ({type(step.operation).__name__}) of '{self.name}' has ReLUs "
                     "hidden inside; guided backpropagation reaches only those in the graph of the model"
                 )
 
     def _refuse_channels_first(self) -> None:
-        for step in self._steps:
+        for step in self.steps:
             is_spatial = any(len(tensor.shape) == 4 for tensor in step.node.input_tensors)
             if is_spatial and getattr(step.operation, "data_format", None) == "channels_first":
                 raise ValueError(
-                    f"model: layer '{step.operation.name}' of '{self._name}' has data_format='channels_first'; "
+                    f"model: layer '{step.operation.name}' of '{self.name}' has data_format='channels_first'; "
                     "labutils.explain reads feature maps as (n, height, width, channels), so 'channels_last' is needed"
                 )
 
     # Running -------------------------------------------------------------------------------------------------------
 
-    def _run(self, known: dict[int, tf.Tensor], indices: list[int], *, guided: bool = False) -> dict[int, tf.Tensor]:
+    def run(self, known: dict[int, tf.Tensor], indices: list[int], *, guided: bool = False) -> dict[int, tf.Tensor]:
         """Run some of the steps on known tensors in inference mode; returns all tensors by number."""
         import keras
 
         tensors = dict(known)
         with keras.StatelessScope(initialize_variables=False):
             for index in indices:
-                step = self._steps[index]
+                step = self.steps[index]
                 symbols = zip(step.node.input_tensors, step.inputs, strict=True)
                 args, kwargs = step.node.arguments.fill_in({id(symbol): tensors[number] for symbol, number in symbols})
                 if "training" in inspect.signature(step.operation.call).parameters:
@@ -346,8 +356,8 @@ class OpenModel:
         """
         import tensorflow as tf
 
-        images = tf.cast(images, self._dtype)
-        logits = self._run({0: images}, range(len(self._steps)), guided=guided)[self._output]
+        images = tf.cast(images, self.dtype)
+        logits = self.run({0: images}, range(len(self.steps)), guided=guided)[self.output]
         return tf.cast(logits, tf.float32)
 
     def cut(self, layer: str | keras.Layer | None = None) -> Cut:
@@ -367,21 +377,21 @@ class OpenModel:
         """
         place = self._last_spatial() if layer is None else self._place(layer)
         if place.tensor not in self._used:
-            raise ValueError(f"layer: '{place.path}' does not lead to the output of '{self._name}'; {self._choices()}")
+            raise ValueError(f"layer: '{place.path}' does not lead to the output of '{self.name}'; {self._choices()}")
         if not place.is_spatial:
             raise ValueError(
                 f"layer: '{place.path}' has no spatial maps: its output has shape {place.shape}, "
                 f"(None, height, width, channels) is needed; {self._choices()}"
             )
-        return Cut(self, place, _dependent(self._steps, place.tensor))
+        return Cut(self, place, _dependent(self.steps, place.tensor))
 
     def _spatial_places(self) -> list[Place]:
-        return [place for place in self._places if place.is_spatial and place.tensor in self._used]
+        return [place for place in self.places if place.is_spatial and place.tensor in self._used]
 
     def _last_spatial(self) -> Place:
         places = self._spatial_places()
         if not places:
-            raise ValueError(f"layer: '{self._name}' has no layer with spatial maps (n, height, width, channels)")
+            raise ValueError(f"layer: '{self.name}' has no layer with spatial maps (n, height, width, channels)")
         # A pooled 1 x 1 map has four axes as well, but no positions to tell apart.
         return next((place for place in reversed(places) if place.shape[1:3] != (1, 1)), places[-1])
 
@@ -389,18 +399,18 @@ class OpenModel:
         import keras
 
         if isinstance(layer, keras.Operation):
-            found = [place for place in self._places if place.layer is layer]
+            found = [place for place in self.places if place.layer is layer]
             if not found:
-                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self._name}'; {self._choices()}")
+                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self.name}'; {self._choices()}")
             return found[-1]
         if not isinstance(layer, str):
             raise TypeError(f"layer: a layer's name, a layer or None is needed, not {type(layer).__name__} {layer!r}")
-        found = [place for place in self._places if layer in (place.path, place.path.rpartition("/")[2])]
+        found = [place for place in self.places if layer in (place.path, place.path.rpartition("/")[2])]
         if not found:
-            raise ValueError(f"layer: '{self._name}' has no layer '{layer}'; {self._choices(layer)}")
+            raise ValueError(f"layer: '{self.name}' has no layer '{layer}'; {self._choices(layer)}")
         if len({id(place.layer) for place in found}) > 1:
             paths = sorted({place.path for place in found})
-            raise ValueError(f"layer: '{layer}' is the name of several layers of '{self._name}': choose from {paths}")
+            raise ValueError(f"layer: '{layer}' is the name of several layers of '{self.name}': choose from {paths}")
         return found[-1]
 
     def _choices(self, wrong: str | None = None) -> str:
@@ -415,7 +425,7 @@ class OpenModel:
 
     # Compiled passes ------------------------------------------------------------------------------------------------
 
-    def _compile(self, key: tuple, function: Callable, images: np.ndarray | tf.Tensor, *more: Any) -> Callable:
+    def compile(self, key: tuple, function: Callable, images: np.ndarray | tf.Tensor, *more: Any) -> Callable:
         """The compiled function for this key and image size; the batch stays free, so that no batch size retraces."""
         import tensorflow as tf
 
@@ -427,8 +437,8 @@ class OpenModel:
 
     def logits(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
         """Logits of a batch, (n, classes) float32. One forward pass an image."""
-        run = self._compile(("logits",), self.forward, images)
-        _count(forward=len(images))
+        run = self.compile(("logits",), self.forward, images)
+        count(forward=len(images))
         return run(images).numpy()
 
     def feature_maps(self, images: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
@@ -439,8 +449,8 @@ class OpenModel:
             maps, carried = cut.trunk(images)
             return tf.cast(maps, tf.float32), cut.head(maps, carried)
 
-        maps, logits = self._compile(("feature_maps", cut.tensor), run, images)(images)
-        _count(forward=len(images))
+        maps, logits = self.compile(("feature_maps", cut.tensor), run, images)(images)
+        count(forward=len(images))
         return maps.numpy(), logits.numpy()
 
     def feature_gradients(self, images: np.ndarray, classes: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
@@ -459,8 +469,8 @@ class OpenModel:
             return tf.cast(maps, tf.float32), tf.cast(gradient, tf.float32)
 
         key = ("feature_gradients", cut.tensor)
-        maps, gradient = self._compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
-        _count(forward=len(images), backward=len(images))
+        maps, gradient = self.compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
+        count(forward=len(images), backward=len(images))
         return maps.numpy(), gradient.numpy()
 
     def input_gradients(
@@ -479,8 +489,8 @@ class OpenModel:
             return tape.gradient(score, images, unconnected_gradients="zero"), score
 
         key = ("input_gradients", guided)
-        gradient, score = self._compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
-        _count(forward=len(images), backward=len(images))
+        gradient, score = self.compile(key, run, images, tf.TensorSpec([None], tf.int32))(images, classes)
+        count(forward=len(images), backward=len(images))
         return gradient.numpy(), score.numpy()
 
 
@@ -501,7 +511,7 @@ class Cut:
         self._opened = opened
         self.path, self.shape, self.tensor = place.path, place.shape, place.tensor
         self._head = head
-        steps = opened._steps
+        steps = opened.steps
         self._trunk = [index for index in range(len(steps)) if index not in set(head)]
         made_in_head = {output for index in head for output in steps[index].outputs}
         # What the head needs besides the feature maps: the other arm of a skip connection around the layer.
@@ -512,7 +522,7 @@ class Cut:
         """Images -> feature maps, (n, h, w, channels), and whatever else the head needs (skip connections)."""
         import tensorflow as tf
 
-        tensors = self._opened._run({0: tf.cast(images, self._opened._dtype)}, self._trunk)
+        tensors = self._opened.run({0: tf.cast(images, self._opened.dtype)}, self._trunk)
         return tensors[self.tensor], [tensors[number] for number in self._carried]
 
     def head(self, maps: tf.Tensor, carried: list[tf.Tensor]) -> tf.Tensor:
@@ -520,7 +530,7 @@ class Cut:
         import tensorflow as tf
 
         known = {self.tensor: maps, **dict(zip(self._carried, carried, strict=True))}
-        return tf.cast(self._opened._run(known, self._head)[self._opened._output], tf.float32)
+        return tf.cast(self._opened.run(known, self._head)[self._opened.output], tf.float32)
 
 
 def _score(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:

@@ -40,9 +40,10 @@ class TestLogits:
         assert np.abs(logits).max() > 1
 
     def test_only_the_final_activation_is_left_out(self):
-        model = keras.Sequential([keras.Input((3,)), L.Dense(3, activation="sigmoid"), L.Dense(2)])
-        x = np.ones((1, 3), np.float32)
-        np.testing.assert_allclose(open_model(model).logits(x), model(x), rtol=1e-6)
+        # 4 sigmoid(ln 3) - 1 = 2, by hand; with the hidden sigmoid left out it would be 4 ln 3 - 1.
+        model = keras.Sequential([keras.Input((1,)), L.Dense(1, activation="sigmoid"), L.Dense(1)])
+        model.set_weights([np.array([[np.log(3)]]), np.zeros(1), np.array([[4.0]]), np.array([-1.0])])
+        np.testing.assert_allclose(open_model(model).logits(np.ones((1, 1), np.float32)), [[2.0]], rtol=1e-5)
 
     def test_dropout_and_batch_norm_run_in_inference_mode(self):
         image = keras.Input(zoo.SIZE)
