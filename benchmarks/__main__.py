@@ -1,150 +1,121 @@
-"""`python -m benchmarks [--rounds 5] [--samples 8] [--channels 64] [--out benchmarks/RESULTS.md]`.
+"""`python -m benchmarks [--quick] [--only NAME ...] [--rounds 5]`: every method beside what one would take instead.
 
-Everything is measured in one run on Keras's VGG16 with random weights and a 224 x 224 image, in turns (`timing.py`).
-The yardstick is one forward pass: the whole model compiled with `tf.function`, a batch of one, already traced.
+Everything runs on one model and one photo in one run; see `methods.py` for what is measured and `libraries` for whom it
+is measured beside. A full run writes `RESULTS.md` and the picture; a quick or partial one only prints, unless `--out`
+says where to.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import logging
 import os
+import shlex
+import sys
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
+from subprocess import CalledProcessError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
+from benchmarks import occlusion, report
+from benchmarks.compare import LABUTILS, Row, compare
+from benchmarks.figure import draw
+from benchmarks.flatness import flatness
+from benchmarks.growth import grow
+from benchmarks.marks import Findings
+from benchmarks.methods import METHODS, Method, named
+from benchmarks.scene import keras_vgg16
+from benchmarks.timing import peak_memory
+from benchmarks.waits import waits
 
-from benchmarks.timing import Timing, interleaved, machine, peak_memory
-
-LAYER = "block5_conv3"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A ratio of two measured things that must stay on one side of a limit."""
-
-    what: str
-    above: str
-    below: str
-    limit: float
-    at_most: bool = True
-
-    def ratio(self, timings: dict[str, Timing], statistic: str) -> float:
-        return getattr(timings[self.above], statistic) / getattr(timings[self.below], statistic)
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "RESULTS.md"
+PICTURE = ROOT / "docs" / "pictures" / "growth.png"
 
 
-def works(samples: int, channels: int) -> dict[str, Callable[[], object]]:
-    """What is measured: name -> a function that does it once."""
-    import keras
-    import tensorflow as tf
-    from tf_keras_vis.gradcam import Gradcam, GradcamPlusPlus
-    from tf_keras_vis.saliency import Saliency
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    from labutils import explain
-
-    keras.utils.set_random_seed(0)
-    model = keras.applications.VGG16(weights=None)
-    image = np.random.default_rng(0).normal(0, 60, (1, 224, 224, 3)).astype(np.float32)
-    masked = tf.constant(np.repeat(image, channels, axis=0))
-    forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
-    score, linear = CategoricalScore([0]), ReplaceToLinear()
-    gradcam, plus_plus, saliency = (kind(model, linear) for kind in (Gradcam, GradcamPlusPlus, Saliency))
-
-    def masks() -> None:
-        # What Score-CAM cannot do without: the image once, and then every masked image, 32 at a time.
-        forward(masked[:1])
-        for start in range(0, channels, 32):
-            forward(masked[start : start + 32])
-
-    return {
-        "one forward pass": lambda: forward(masked[:1]),
-        "cam_family (all three CAMs)": lambda: explain.cam_family(model, image, 0, layer=LAYER),
-        "tf-keras-vis Gradcam": lambda: gradcam(score, image, penultimate_layer=LAYER),
-        "tf-keras-vis Gradcam, model cloned": lambda: Gradcam(model, linear)(score, image, penultimate_layer=LAYER),
-        "tf-keras-vis GradcamPlusPlus": lambda: plus_plus(score, image, penultimate_layer=LAYER),
-        "saliency": lambda: explain.saliency(model, image, 0),
-        "tf-keras-vis Saliency": lambda: saliency(score, image),
-        f"smooth_grad, {samples} samples": lambda: explain.smooth_grad(
-            model, image, 0, samples=samples, seed=0, progress=False
-        ),
-        f"tf-keras-vis SmoothGrad, {samples} samples": lambda: saliency(
-            score, image, smooth_samples=samples, smooth_noise=0.2
-        ),
-        f"score_cam, {channels} channels": lambda: explain.score_cam(
-            model, image, 0, layer=LAYER, max_channels=channels, progress=False
-        ),
-        f"the forward passes of {channels} masks": masks,
-    }
-
-
-def marks(samples: int, channels: int) -> list[Mark]:
-    """What the ratios must reach."""
-    one, smooth, score = "one forward pass", f"smooth_grad, {samples} samples", f"score_cam, {channels} channels"
-    return [
-        Mark("cam_family / forward", "cam_family (all three CAMs)", one, 1.3),
-        Mark("saliency / forward", "saliency", one, 2.4),
-        Mark(
-            "tf-keras-vis SmoothGrad / smooth_grad", f"tf-keras-vis SmoothGrad, {samples} samples", smooth, 1.7, False
-        ),
-        Mark("score_cam / its masks' forward passes", score, f"the forward passes of {channels} masks", 1.15),
-    ]
-
-
-def report(timings: dict[str, Timing], wanted: list[Mark], memory: dict[int, float], rounds: int) -> str:
-    """The measurements as a Markdown page."""
-    one = timings["one forward pass"]
-    lines = [
-        "# Benchmark results",
-        "",
-        f"Written by `python -m benchmarks` on {datetime.date.today()}. {machine()}.",
-        "",
-        f"Keras's VGG16 with random weights, one 224 x 224 image, layer `{LAYER}`; {rounds} rounds, everything in turns.",
-        "One forward pass is the whole model compiled with `tf.function`, batch 1, already traced.",
-        "",
-        "| what | median s | fastest s | forward passes (median) | (fastest) |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {name} | {t.median:.3f} | {t.fastest:.3f} | {t.median / one.median:.2f} | {t.fastest / one.fastest:.2f} |"
-            for name, t in timings.items()
-        ),
-        "",
-        "| ratio | mark | median | fastest |",
-        "|---|---|---|---|",
-        *(
-            f"| {mark.what} | {'at most' if mark.at_most else 'at least'} {mark.limit} "
-            f"| {mark.ratio(timings, 'median'):.2f} | {mark.ratio(timings, 'fastest'):.2f} |"
-            for mark in wanted
-        ),
-        "",
-        "Peak memory of a process that runs Score-CAM (batches of 16) on a layer with so many channels, in MB: "
-        + ", ".join(f"{channels} channels {megabytes:.0f}" for channels, megabytes in memory.items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured")
-    parser.add_argument("--samples", type=int, default=8, help="noisy copies of SmoothGrad")
-    parser.add_argument("--channels", type=int, default=64, help="channels of Score-CAM")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    options = parser.parse_args()
-    # tf-keras-vis hands its inputs over as a list, which Keras remarks on at every call.
-    warnings.filterwarnings("ignore", message="The structure of `inputs`")
-
-    memory = {channels: peak_memory("benchmarks.score_cam_memory", str(channels)) for channels in (64, 512)}
-    timings = interleaved(works(options.samples, options.channels), options.rounds)
-    page = report(timings, marks(options.samples, options.channels), memory, options.rounds)
-    options.out.write_text(page, encoding="utf-8")
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    # Other libraries remark at every call on how they are used, or on how they use Keras and TensorFlow.
+    warnings.filterwarnings("ignore", category=UserWarning)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    begun = time.perf_counter()
+    try:
+        chosen = named(options.only)
+    except ValueError as error:
+        sys.exit(str(error))
+    findings = Findings()
+    with redirect_stdout(sys.stderr):  # progress bars of other libraries
+        sections = _measure(findings, chosen, options)
+    command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+    minutes = (time.perf_counter() - begun) / 60
+    head = f"{report.opening(command, options.rounds)} The run took {minutes:.0f} minutes."
+    page = "\n\n".join([head, report.marks(findings), *sections]) + "\n"
+    out = options.out or (RESULTS if not options.quick and options.only is None else None)
+    if out is not None:
+        out.write_text(page, encoding="utf-8")
     print(page)
+
+
+def _measure(findings: Findings, chosen: list[Method], options: argparse.Namespace) -> list[str]:
+    """Every part of the run in turn; the page's sections."""
+    names = [method.name for method in chosen]
+    scene = keras_vgg16()
+    settings = {method.name: method.chosen(options.quick) for method in chosen}
+    for method in chosen:
+        findings.rows += compare(method, scene, settings[method.name], 1 if options.quick else options.rounds)
+    waited = report.waiting(waits(names, options.quick))
+    if options.quick:
+        return [report.comparison(findings.rows, scene.title, scene.layer, settings), waited]
+
+    add_memory(findings.rows)
+    sections = [report.comparison(findings.rows, scene.title, scene.layer, settings)]
+    if "occlusion" in names:
+        print("occlusion, 729 positions", file=sys.stderr, flush=True)
+        measured = occlusion.measure(min(options.rounds, 3))
+        for other in occlusion.LIMITS:
+            findings.numbers[other] = measured.ratio(other), measured.ratio(other, "fastest")
+        findings.numbers["occlusion error"] = measured.error, measured.error
+        sections.append(f"## Occlusion at full size\n\n{occlusion.report(measured)}".strip())
+    if flat := flatness(names):
+        findings.numbers.update({f"memory {name}": (much / little,) * 2 for name, (_, little, much) in flat.items()})
+        sections.append(report.flat(flat))
+    if grown := grow(names):
+        sections.append(report.growth(grown))
+        if options.only is None:
+            draw(grown, PICTURE)
+    return [*sections, waited]
+
+
+def add_memory(rows: list[Row]) -> None:
+    """What each row's work adds to the loaded model, each in a process of its own, two at a time."""
+
+    def measure(row: Row) -> float | None:
+        other = [] if row.library == LABUTILS else ["--library", row.library, "--calls", row.calls]
+        print(f"memory: {row.library} {row.calls}", file=sys.stderr, flush=True)
+        try:
+            return peak_memory("benchmarks.memory", row.method, *other)[1]
+        except CalledProcessError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        ran = [row for row in rows if row.timing is not None and row.library != "by hand"]
+        for row, added in zip(ran, pool.map(measure, ran), strict=True):
+            row.memory = added
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    names = ", ".join(method.name for method in METHODS)
+    parser.add_argument("--quick", action="store_true", help="one round of less work, and no growth: two minutes")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"these methods alone: {names}")
+    parser.add_argument("--rounds", type=int, help="how often each thing is measured, at most", default=5)
+    parser.add_argument("--out", type=Path, help="where to write the page")
+    return parser
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
 import subprocess
@@ -27,18 +28,24 @@ class Timing:
         return min(self.seconds)
 
 
-def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+def interleaved(
+    work: Mapping[str, Callable[[], object]], rounds: int, *, budget: float = math.inf, warm_up: bool = True
+) -> dict[str, Timing]:
     """Time several things in turns, so that a busy minute of the machine falls on all of them alike.
 
-    Each is run once beforehand (compilation, caches); then every round runs each once, in an order that rotates.
+    Each is run once beforehand (compilation, caches), unless the caller has done that; then every round runs each once,
+    in an order that rotates. After ``budget`` seconds no round is begun, but for the second: a median of one is none.
     """
     names = list(work)
-    for name in names:
+    for name in names if warm_up else ():
         print(f"warming up: {name}", file=sys.stderr, flush=True)
         work[name]()
     timings = {name: Timing() for name in names}
+    begun = time.perf_counter()
     for turn in range(rounds):
-        print(f"round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
+        if turn >= 2 and time.perf_counter() - begun > budget:
+            break
+        print(f"  round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             start = time.perf_counter()
             work[name]()
@@ -46,8 +53,8 @@ def interleaved(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     return timings
 
 
-def peak_memory(module: str, *arguments: str) -> float:
-    """Peak resident memory in MB of `python -m module arguments`, in a process of its own (a peak never goes down)."""
+def peak_memory(module: str, *arguments: str) -> list[float]:
+    """What `python -m module arguments` prints in its last line: MB, in a process of its own (a peak never goes down)."""
     output = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
@@ -55,7 +62,7 @@ def peak_memory(module: str, *arguments: str) -> float:
         check=True,
         cwd=Path(__file__).parents[1],
     )
-    return float(output.stdout.split()[-1])
+    return [float(word) for word in output.stdout.strip().splitlines()[-1].split()]
 
 
 def machine() -> str:

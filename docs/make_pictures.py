@@ -30,6 +30,8 @@ def main() -> None:
         "gallery": gallery(model),
         "predictions": predictions(model),
         "two_classes": two_classes(model),
+        "more_methods": more_methods(model),
+        "maximized": maximized(model),
     }.items():
         save(figure, PICTURES / f"{name}.png")
 
@@ -68,6 +70,44 @@ def two_classes(model):
         for name in ("cat", "cup")
     }
     return plots.side_by_side(maps, image, title="Two classes in one photo")
+
+
+def more_methods(model):
+    """The methods that cover, switch off or hand down, for the class that the network gives first."""
+    images, inputs = samples()
+    classes = model.predict(inputs, verbose=0).argmax(axis=1)
+    rise = explain.rise(model, inputs, classes, seed=0)
+    maps = {
+        "Ablation-CAM": explain.ablation_cam(model, inputs, classes, layer=LAYER),
+        "occlusion": explain.occlusion(model, inputs, classes),
+        # RISE's level is the mean logit of masked photos and says nothing about places.
+        "RISE, above its lowest": rise - rise.min(axis=(1, 2), keepdims=True),
+        "LRP, epsilon-gamma-box": explain.lrp(model, inputs, classes),
+        "LRP, alpha1-beta0": explain.lrp(model, inputs, classes, composite="alpha1_beta0"),
+    }
+    names = vgg16.class_names(model)
+    return plots.gallery(images, maps, titles=[f"class: {names[index]}" for index in classes])
+
+
+def maximized(model):
+    """What excites a channel of an early, a middle and a late layer most, and what excites a class."""
+    import matplotlib.pyplot as plt
+
+    names = vgg16.class_names(model)
+    channels = {"block1_conv2": [0, 6, 9], "block3_conv3": [0, 20, 33], "block5_conv3": [7, 40, 77]}
+    channels["predictions"] = [names.index(name) for name in ("cat", "carton", "bicycle")]
+    figure, axes = plt.subplots(3, len(channels), figsize=(9.6, 7.6), layout="constrained")
+    for column, (layer, chosen) in enumerate(channels.items()):
+        for ax, channel in zip(axes[:, column], chosen, strict=True):
+            image = explain.maximize_activation(
+                model, layer, channel, size=(160, 160) if layer != "predictions" else None,
+                preprocess=vgg16.preprocess_input, seed=0, progress=False,
+            )  # fmt: skip
+            ax.imshow(image.astype("uint8"))
+            ax.set_title(f"{layer} {channel}" if layer != "predictions" else f"class {names[channel]}", fontsize=10)
+            ax.axis("off")
+    figure.alt_text = "Images that excite a channel most: stripes early, textures later, parts of things for classes."
+    return figure
 
 
 def samples() -> tuple[np.ndarray, np.ndarray]:

@@ -579,24 +579,31 @@ def mosaic(
     """
     from PIL import Image
 
-    rows, columns = _pair(grid, "grid", "(rows, columns)")
-    height, width = _pair(size, "size", "(height, width)")
-    if len(photos) != rows * columns:
-        raise ValueError(f"A grid of {rows} x {columns} takes {rows * columns} photos, not {len(photos)}.")
-    if rows > height or columns > width:
-        raise ValueError(f"A grid of {rows} x {columns} does not fit into {height} x {width} pixels.")
-    edges_down = np.rint(np.linspace(0, height, rows + 1)).astype(int)
-    edges_across = np.rint(np.linspace(0, width, columns + 1)).astype(int)
+    cells = mosaic_cells(grid, size)
+    if len(photos) != len(cells):
+        raise ValueError(f"A grid of {grid[0]} x {grid[1]} takes {len(cells)} photos, not {len(photos)}.")
+    height, width = cells[-1, 2:]
     image = np.empty((height, width, 3), np.uint8)
-    cells = np.empty((rows * columns, 4), int)
-    for index, photo in enumerate(photos):
-        row, column = divmod(index, columns)
-        top, bottom = edges_down[row : row + 2]
-        left, right = edges_across[column : column + 2]
+    for index, (photo, (top, left, bottom, right)) in enumerate(zip(photos, cells, strict=True)):
         picture = Image.fromarray(_checked_photo(photo, index))
         image[top:bottom, left:right] = _fitted(picture, (bottom - top, right - left), "stretch")
-        cells[index] = top, left, bottom, right
     return image, cells
+
+
+def mosaic_cells(grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Where the cells of a mosaic lie: ``(rows * columns, 4)`` int, ``top, left, bottom, right``, row by row.
+
+    Sides that the grid does not divide are cut at the nearest pixels. `grid` and `size` as for `mosaic`.
+    """
+    rows, columns = _pair(grid, "grid", "(rows, columns)")
+    height, width = _pair(size, "size", "(height, width)")
+    if rows > height or columns > width:
+        raise ValueError(f"A grid of {rows} x {columns} does not fit into {height} x {width} pixels.")
+    down = np.rint(np.linspace(0, height, rows + 1)).astype(int)
+    across = np.rint(np.linspace(0, width, columns + 1)).astype(int)
+    corners = [(down[row], across[column]) for row in range(rows) for column in range(columns)]
+    ends = [(down[row + 1], across[column + 1]) for row in range(rows) for column in range(columns)]
+    return np.hstack([corners, ends])
 
 
 def _pair(value: tuple[int, int], name: str, meaning: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from labutils import explain, photos, report
+from labutils.explain.surgery import open_model
 from labutils.report.network import Network, preprocessing, saved_network
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -69,8 +70,10 @@ class TestMethods:
 
     def test_no_method_of_explain_is_forgotten(self):
         several_at_once = {"cam_family"}
-        functions = {name for name in explain.__all__ if callable(getattr(explain, name)) and name.islower()}
-        assert {method.name for method in report.METHODS} == functions - several_at_once - {"count_passes"}
+        no_maps = {"activations", "activation_statistics", "maximize_activation", "count_passes"}
+        of_arrays = {"rollout", "gradient_weighted_rollout", "token_map"}
+        functions = {name for name in explain.__all__ if name.islower()}
+        assert {method.name for method in report.METHODS} == functions - several_at_once - no_maps - of_arrays
 
     def test_chosen_by_name_in_the_order_given(self):
         assert [method.name for method in report.choose(["Saliency", "grad-cam", "saliency"])] == [
@@ -215,6 +218,23 @@ class TestExplainPhoto:
         assert cam.values is None
         assert cam.problem
         assert saliency.values.shape == (24, 24)
+
+    def test_level_that_says_nothing_is_not_coloured(self, network, photo):
+        (one,) = report.explain_photo(network, photo, report.choose(["rise"])).evidence[0].maps
+        expected = explain.rise(
+            network.model, network.prepare(photos.load(photo, (24, 24))[None]), **one.method.options
+        )
+        np.testing.assert_allclose(one.values, expected[0], rtol=1e-4)
+        np.testing.assert_array_equal(one.shown, one.values - one.values.min())
+
+    def test_gap_of_methods_that_promise_a_sum(self, network, photo):
+        methods = report.choose(["lrp", "integrated_gradients", "saliency"])
+        lrp, integrated, saliency = report.explain_photo(network, photo, methods, [2]).evidence[0].maps
+        image = network.prepare(photos.load(photo, (24, 24))[np.newaxis])
+        logits = open_model(network.model).logits(np.concatenate([image, np.zeros_like(image)]))[:, 2]
+        assert lrp.values.sum() - lrp.gap == pytest.approx(logits[0], rel=1e-3)
+        assert integrated.values.sum() - integrated.gap == pytest.approx(logits[0] - logits[1], rel=1e-3)
+        assert saliency.gap is None
 
     def test_wrong_layer_is_an_error(self, network, photo):
         with pytest.raises(ValueError, match="map"):

@@ -4,7 +4,9 @@ Every method takes a model, images as the model takes them and classes, and retu
 ``grad_cam(model, images, classes=None, *, layer=None) -> (n, H, W)``. See ``docs/methods.md``.
 """
 
-from labutils.explain.cam import cam_family, grad_cam, grad_cam_plus_plus, layer_cam, score_cam
+from labutils.explain.activations import LayerStatistics, activation_statistics, activations, maximize_activation
+from labutils.explain.attention import gradient_weighted_rollout, rollout, token_map
+from labutils.explain.cam import ablation_cam, cam_family, grad_cam, grad_cam_plus_plus, layer_cam, score_cam
 from labutils.explain.gradients import (
     gradient_times_input,
     guided_backprop,
@@ -12,19 +14,35 @@ from labutils.explain.gradients import (
     saliency,
     smooth_grad,
 )
+from labutils.explain.occlusion import occlusion
+from labutils.explain.receptive import ReceptiveField
+from labutils.explain.relevance import lrp
+from labutils.explain.rise import rise
 from labutils.explain.surgery import Passes, count_passes
 
 __all__ = [
+    "LayerStatistics",
     "Passes",
+    "ReceptiveField",
+    "ablation_cam",
+    "activation_statistics",
+    "activations",
     "cam_family",
     "count_passes",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_times_input",
+    "gradient_weighted_rollout",
     "guided_backprop",
     "integrated_gradients",
     "layer_cam",
+    "lrp",
+    "maximize_activation",
+    "occlusion",
+    "rise",
+    "rollout",
     "saliency",
     "score_cam",
     "smooth_grad",
+    "token_map",
 ]

@@ -106,6 +106,15 @@ def check_count(value: Any, name: str) -> int:
     return int(value)
 
 
+def check_pair(value: Any, name: str) -> tuple[int, int]:
+    """Counts along the height and the width: two ints of at least 1, or one for both."""
+    if isinstance(value, numbers.Integral):
+        value = value, value
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or np.shape(value) != (2,):
+        raise TypeError(f"{name}: an int or a pair (height, width) is needed, not {type(value).__name__} {value!r}")
+    return check_count(value[0], name), check_count(value[1], name)
+
+
 def check_share(value: Any, name: str) -> float:
     """A share of something: a finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -124,14 +133,14 @@ def check_seed(value: Any) -> int | None:
     return value
 
 
-def check_baseline(opened: OpenModel, baseline: Any, images: np.ndarray) -> np.ndarray:
+def check_baseline(opened: OpenModel, baseline: Any, images: np.ndarray, *, name: str = "baseline") -> np.ndarray:
     """A baseline as a float32 batch like the images: from a number, one per channel, one image or n images."""
-    array = _as_numbers(baseline, "baseline").astype(np.float32)
+    array = _as_numbers(baseline, name).astype(np.float32)
     allowed = {(), images.shape[-1:], images.shape[1:], images.shape}
     if array.shape not in allowed:
         shapes = ", ".join(_shape(shape) for shape in sorted(allowed, key=len))
-        raise ValueError(f"baseline: shape {_shape(array.shape)} does not fit the images; possible: {shapes}")
-    return check_images(opened, np.broadcast_to(array, images.shape), name="baseline")
+        raise ValueError(f"{name}: shape {_shape(array.shape)} does not fit the images; possible: {shapes}")
+    return check_images(opened, np.broadcast_to(array, images.shape), name=name)
 
 
 def batches(n: int, batch_size: int) -> Iterator[slice]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from labutils.explain.arguments import Classes, batches, check_classes, check_count, check_images
 from labutils.explain.progress import Progress, track
-from labutils.explain.surgery import Cut, OpenModel, open_model
+from labutils.explain.surgery import TOP_CLASS, Cut, OpenModel, count, open_model
 
 if TYPE_CHECKING:
     import keras
@@ -305,3 +305,120 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
     exponentials = np.exp(scores - np.where(np.isfinite(highest), highest, 0.0))
     total = exponentials.sum(axis=-1, keepdims=True)
     return np.divide(exponentials, total, out=np.zeros_like(exponentials), where=total > 0)
+
+
+def ablation_cam(
+    model: keras.Model,
+    images: Any,
+    classes: Classes = None,
+    *,
+    layer: str | keras.Layer | None = None,
+    upsample: bool = True,
+    batch_size: int = 64,
+    progress: Progress = None,
+) -> np.ndarray:
+    """Ablation-CAM: each channel weighted by the share of the logit that is lost without it. No gradients.
+
+    ``w_k = (S_c - S_c without channel k) / S_c``, where "without" sets channel k of the layer to 0; map =
+    ``ReLU(sum_k w_k A_k)``. A channel that is zero already has weight 0 and is skipped.
+
+    The division is the paper's and only scales the map, as long as the logit is positive. Where it is negative, the
+    signs of the weights turn: the map then shows what speaks against the class. Where it is exactly 0, the weights are
+    the differences themselves.
+
+    One forward pass an image; the feature maps are kept, and for each channel that is not zero only the layers above
+    are run again, in batches. `count_passes` counts each of these short runs as one forward pass. Memory does not grow
+    with the number of channels.
+
+    Parameters
+    ----------
+    model, images, classes, layer, upsample
+        As for `grad_cam`.
+    batch_size : int
+        Ablated feature maps in a run of the layers above.
+    progress : None, bool or callable
+        See `labutils.explain.progress.track`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, H, W) float32, raw, in the units of the feature maps; not negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments that do not fit the model: which, what it was and what is possible.
+
+    References
+    ----------
+    Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+    Localization, WACV 2020.
+    """
+    opened = open_model(model)
+    images = check_images(opened, images)
+    classes = check_classes(opened, classes, len(images))
+    cut = opened.cut(layer)
+    batch_size = check_count(batch_size, "batch_size")
+
+    weights = np.zeros((len(images), cut.shape[-1]))
+    kept: list[np.ndarray] = []
+    work = [(index, batch) for index in range(len(images)) for batch in batches(cut.shape[-1], batch_size)]
+    for index, batch in track(work, progress, "Ablation-CAM"):
+        if index == len(kept):
+            ablation = _Ablation(opened, cut, images[index], classes[index])
+            kept.append(ablation.maps)
+        channels = ablation.channels[batch]
+        if channels.size:
+            weights[index, channels] = ablation.drops(channels)
+
+    size = images.shape[1:3] if upsample else None
+    return _finish(_weighted_sum(weights, np.stack(kept).astype(np.float64)), size)
+
+
+class _Ablation:
+    """One image cut at a layer: its feature maps, (h, w, channels), and what the logit loses without some of them.
+
+    Attributes
+    ----------
+    maps : numpy.ndarray
+        The feature maps, float32.
+    channels : numpy.ndarray
+        The channels that are not zero everywhere.
+    """
+
+    def __init__(self, opened: OpenModel, cut: Cut, image: np.ndarray, chosen: int):
+        import tensorflow as tf
+
+        def start(images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+            maps, carried = cut.trunk(images)
+            return maps, carried, cut.head(maps, carried)
+
+        image = image[np.newaxis]
+        maps, self._carried, logits = opened.compile(("ablation", cut.tensor), start, image)(image)
+        count(forward=1)
+        logits = logits.numpy()[0].astype(np.float64)
+        self._class = logits.argmax() if chosen == TOP_CLASS else chosen
+        self._score = logits[self._class]
+        self._maps = tf.cast(maps, tf.float32)
+        self.maps = self._maps.numpy()[0]
+        self.channels = np.flatnonzero(self.maps.any(axis=(0, 1)))
+        self._head = self._compile_head(opened, cut, maps.dtype)
+
+    def _compile_head(self, opened: OpenModel, cut: Cut, dtype: tf.DType) -> Callable:
+        import tensorflow as tf
+
+        def head(maps: tf.Tensor, carried: list[tf.Tensor], channels: tf.Tensor) -> tf.Tensor:
+            without = 1.0 - tf.one_hot(channels, maps.shape[-1])
+            ablated = tf.cast(maps * without[:, tf.newaxis, tf.newaxis, :], dtype)
+            return cut.head(ablated, [tf.repeat(other, tf.size(channels), axis=0) for other in carried])
+
+        others = [tf.TensorSpec(other.shape, other.dtype) for other in self._carried]
+        shapes = tuple(tuple(other.shape) for other in self._carried)
+        key = ("ablation head", cut.tensor, shapes)
+        return opened.compile(key, head, self._maps, others, tf.TensorSpec([None], tf.int32))
+
+    def drops(self, channels: np.ndarray) -> np.ndarray:
+        """(S_c - S_c without the channel) / S_c for some channels; not divided where S_c is 0."""
+        logits = self._head(self._maps, self._carried, channels.astype(np.int32)).numpy()
+        count(forward=len(channels))
+        return (self._score - logits[:, self._class]) / (self._score or 1.0)

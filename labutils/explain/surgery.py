@@ -13,11 +13,12 @@ Runs are compiled (`tf.function`) once per model, layer and image size, and kept
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,14 @@ def _is_probability(activation: Any) -> bool:
     return _is_kind(activation, "Softmax", {"Softmax", "LogSoftmax", "Sigmoid"}, _PROBABILITIES)
 
 
+def _is_log_softmax(activation: Any) -> bool:
+    import keras
+
+    if isinstance(activation, keras.layers.Activation):
+        return _is_log_softmax(activation.activation)
+    return _function_name(activation).startswith("log_softmax") or type(activation).__name__ == "LogSoftmax"
+
+
 def _is_rectifier(activation: Any) -> bool:
     kind = _is_kind(activation, "ReLU", {"Relu", "Relu6", "ReLU"}, _RECTIFIERS)
     return kind and not getattr(activation, "negative_slope", 0)  # a leaky ReLU lets every gradient through
@@ -121,6 +130,22 @@ def _activation_of(operation: Any) -> Any:
     if isinstance(operation, keras.layers.Lambda):
         return operation.function
     return getattr(operation, "activation", None) or operation
+
+
+def activation_name(operation: Any) -> str:
+    """What an operation applies last, in one spelling: "relu" for ``activation="relu"``, ``ReLU()`` and ``ops.relu``."""
+    import keras
+
+    last = _activation_of(operation)
+    last = getattr(last, "activation", last)  # an Activation layer given as the activation
+    name = type(last).__name__ if isinstance(last, keras.Operation) else _function_name(last)
+    return name.replace("_", "").lower()
+
+
+def rectifies(operation: Any) -> bool:
+    """Whether an operation ends in a ReLU, so that it gives nothing below zero."""
+    last = _activation_of(operation)
+    return _is_rectifier(last) and not isinstance(last, functools.partial)  # which could have given it a slope
 
 
 def _passes_through(operation: Any) -> bool:
@@ -141,10 +166,15 @@ def _without_activation(operation: Any) -> Callable:
 
     if _activation_of(operation) is operation or isinstance(operation, keras.layers.Lambda):
         return lambda inputs, *args, **kwargs: inputs
-    stand_in = object.__new__(type(operation))  # not copy.copy: Keras would save and load the layer
-    stand_in.__dict__.update(operation.__dict__)
-    stand_in.__dict__["activation"] = keras.activations.linear
-    return stand_in
+    return stand_in(operation, activation=keras.activations.linear)
+
+
+def stand_in(operation: Any, **attributes: Any) -> Callable:
+    """The operation with some of its attributes changed, its weights shared, itself untouched."""
+    other = object.__new__(type(operation))  # not copy.copy: Keras would save and load the layer
+    other.__dict__.update(operation.__dict__)
+    other.__dict__.update(attributes)
+    return other
 
 
 def _only_positive_gradients(outputs: tf.Tensor) -> tf.Tensor:
@@ -331,11 +361,21 @@ class OpenModel:
 
     # Running -------------------------------------------------------------------------------------------------------
 
-    def run(self, known: dict[int, tf.Tensor], indices: list[int], *, guided: bool = False) -> dict[int, tf.Tensor]:
-        """Run some of the steps on known tensors in inference mode; returns all tensors by number."""
+    def run(
+        self,
+        known: dict[int, tf.Tensor],
+        indices: Iterable[int],
+        *,
+        guided: bool = False,
+        stand_ins: Mapping[int, Callable] | None = None,
+    ) -> dict[int, tf.Tensor]:
+        """Run some of the steps on known tensors in inference mode; returns all tensors by number.
+
+        ``stand_ins`` are run in the place of the steps of these indices (`stand_in`).
+        """
         import keras
 
-        tensors = dict(known)
+        tensors, replaced = dict(known), {**self._replaced, **(stand_ins or {})}
         with keras.StatelessScope(initialize_variables=False):
             for index in indices:
                 step = self.steps[index]
@@ -343,7 +383,7 @@ class OpenModel:
                 args, kwargs = step.node.arguments.fill_in({id(symbol): tensors[number] for symbol, number in symbols})
                 if "training" in inspect.signature(step.operation.call).parameters:
                     kwargs = {**kwargs, "training": False}
-                outputs = keras.tree.flatten(self._replaced.get(index, step.operation)(*args, **kwargs))
+                outputs = keras.tree.flatten(replaced.get(index, step.operation)(*args, **kwargs))
                 if guided and _is_rectifier(_activation_of(step.operation)):
                     outputs = [_only_positive_gradients(output) for output in outputs]
                 tensors.update(zip(step.outputs, outputs, strict=True))
@@ -395,33 +435,49 @@ class OpenModel:
         # A pooled 1 x 1 map has four axes as well, but no positions to tell apart.
         return next((place for place in reversed(places) if place.shape[1:3] != (1, 1)), places[-1])
 
-    def _place(self, layer: str | keras.Layer) -> Place:
+    def reached_places(self) -> list[Place]:
+        """The layers' outputs on the way to the logits, in the order in which they run; of nested models the layers."""
+        reached = {*self._used, self.output}
+        return [place for place in self.places if place.tensor in reached and not _is_graph(place.layer)]
+
+    def place(self, layer: str | keras.Layer) -> Place:
+        """The output of any layer on the way to the logits, with spatial maps or without; errors as those of `cut`."""
+        place = self._place(layer, spatial=False)
+        if place.tensor not in {*self._used, self.output}:
+            choices = self._choices(spatial=False)
+            raise ValueError(f"layer: '{place.path}' does not lead to the output of '{self.name}'; {choices}")
+        return place
+
+    def _place(self, layer: str | keras.Layer, *, spatial: bool = True) -> Place:
         import keras
 
         if isinstance(layer, keras.Operation):
             found = [place for place in self.places if place.layer is layer]
             if not found:
-                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self.name}'; {self._choices()}")
+                choices = self._choices(spatial=spatial)
+                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self.name}'; {choices}")
             return found[-1]
         if not isinstance(layer, str):
             raise TypeError(f"layer: a layer's name, a layer or None is needed, not {type(layer).__name__} {layer!r}")
         found = [place for place in self.places if layer in (place.path, place.path.rpartition("/")[2])]
         if not found:
-            raise ValueError(f"layer: '{self.name}' has no layer '{layer}'; {self._choices(layer)}")
+            raise ValueError(f"layer: '{self.name}' has no layer '{layer}'; {self._choices(layer, spatial=spatial)}")
         if len({id(place.layer) for place in found}) > 1:
             paths = sorted({place.path for place in found})
             raise ValueError(f"layer: '{layer}' is the name of several layers of '{self.name}': choose from {paths}")
         return found[-1]
 
-    def _choices(self, wrong: str | None = None) -> str:
-        names = list(dict.fromkeys(place.path for place in self._spatial_places()))
+    def _choices(self, wrong: str | None = None, *, spatial: bool = True) -> str:
+        places = self._spatial_places() if spatial else self.reached_places()
+        names = list(dict.fromkeys(place.path for place in places))
         if not names:
             return "the model has no layer with spatial maps"
         short = {name.rpartition("/")[2]: name for name in names}
         close = difflib.get_close_matches(wrong, {*short, *names}, n=3) if wrong else []
         if close:
             return "close names: " + ", ".join(f"'{name}'" for name in dict.fromkeys(short.get(n, n) for n in close))
-        return "layers with spatial maps: " + ", ".join(f"'{name}'" for name in names[-12:])
+        listed = ", ".join(f"'{name}'" for name in names[-12:])
+        return f"layers{' with spatial maps' * spatial}: {listed}"
 
     # Compiled passes ------------------------------------------------------------------------------------------------
 
@@ -432,12 +488,36 @@ class OpenModel:
         key = (*key, tuple(images.shape[1:]))
         if key not in self._compiled:
             signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32), *more]
+            # A partial, because TensorFlow counts retracing by code object and would warn of the fifth model's tracing.
+            function = functools.partial(function)
             self._compiled[key] = tf.function(function, input_signature=signature, autograph=False)
         return self._compiled[key]
 
     def logits(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
         """Logits of a batch, (n, classes) float32. One forward pass an image."""
         run = self.compile(("logits",), self.forward, images)
+        count(forward=len(images))
+        return run(images).numpy()
+
+    def probabilities(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
+        """Probabilities of a batch, (n, classes) float32. One forward pass an image.
+
+        What the model's own last softmax or sigmoid gives, as in ``model.predict`` (of a log-softmax, its exponential).
+        Of a model that ends in logits: their softmax, or the sigmoid where there is a single one.
+        """
+        import tensorflow as tf
+
+        own = {index: self.steps[index].operation for index in self.left_out}
+        is_logarithm = any(_is_log_softmax(_activation_of(operation)) for operation in own.values())
+
+        def run(images: tf.Tensor) -> tf.Tensor:
+            tensors = self.run({0: tf.cast(images, self.dtype)}, range(len(self.steps)), stand_ins=own)
+            output = tf.cast(tensors[self.output], tf.float32)
+            if own:
+                return tf.exp(output) if is_logarithm else output
+            return tf.sigmoid(output) if self.classes == 1 else tf.nn.softmax(output)
+
+        run = self.compile(("probabilities",), run, images)
         count(forward=len(images))
         return run(images).numpy()
 
@@ -452,6 +532,59 @@ class OpenModel:
         maps, logits = self.compile(("feature_maps", cut.tensor), run, images)(images)
         count(forward=len(images))
         return maps.numpy(), logits.numpy()
+
+    def activations(
+        self, images: np.ndarray, tensors: Sequence[int], summary: Callable[[tf.Tensor], Any] | None = None
+    ) -> list[Any]:
+        """Some tensors of the run, by number, as float32 arrays. One forward pass an image.
+
+        With a ``summary``, what it makes of each tensor instead: the tensors themselves are not kept.
+        """
+        import tensorflow as tf
+
+        def run(images: tf.Tensor) -> list[Any]:
+            known = self.run({0: tf.cast(images, self.dtype)}, range(len(self.steps)))
+            wanted = [tf.cast(known[number], tf.float32) for number in tensors]
+            return [summary(tensor) for tensor in wanted] if summary else wanted
+
+        results = self.compile(("activations", tuple(tensors), summary), run, images)(images)
+        count(forward=len(images))
+        return tf.nest.map_structure(lambda result: result.numpy(), results)
+
+    def channel_gradients(
+        self, images: np.ndarray, place: Place, channel: int, *, leak: float = 0.0, centre: bool = False
+    ) -> np.ndarray:
+        """The gradient of a channel's mean over positions, in the images' shape.
+
+        With ``centre``, of the channel at the middle position. A ReLU that ends the layer leaks: it lets the share
+        ``leak`` of what is negative through. One forward and one backward pass an image, to the layer and no further:
+        images of any size that the layers below take.
+        """
+        import tensorflow as tf
+
+        needed = {id(step) for step in _needed(self.steps, place.tensor)}
+        indices = [index for index, step in enumerate(self.steps) if id(step) in needed]
+        last = self.steps[indices[-1]].operation
+        rectified = _is_rectifier(_activation_of(last))
+        stand_ins = {indices[-1]: _without_activation(last)} if rectified else {}
+
+        def run(images: tf.Tensor, channel: tf.Tensor, leak: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                known = self.run({0: tf.cast(images, self.dtype)}, indices, stand_ins=stand_ins)
+                values = tf.gather(tf.cast(known[place.tensor], tf.float32), channel, axis=-1)
+                if rectified:
+                    values = tf.where(values > 0, values, leak * values)
+                if centre and place.is_spatial:
+                    score = values[:, tf.shape(values)[1] // 2, tf.shape(values)[2] // 2]
+                else:
+                    score = tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
+            return tape.gradient(score, images, unconnected_gradients="zero")
+
+        key, numbers = ("channel_gradients", place.tensor, centre), (tf.TensorSpec([], tf.int32), tf.TensorSpec([]))
+        gradient = self.compile(key, run, images, *numbers)(images, channel, leak)
+        count(forward=len(images), backward=len(images))
+        return gradient.numpy()
 
     def feature_gradients(self, images: np.ndarray, classes: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
         """Feature maps A at a cut and the gradient dS_c/dA, both (n, h, w, channels) float32.

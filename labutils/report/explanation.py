@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Map:
         Wall time; without compiling where that would hide the rest (`QUICK`).
     forward, backward : int
         Image-passes through the network.
+    gap : float or None
+        How far the map's sum is from what it should add up to, of methods that promise a sum.
     """
 
     method: Method
@@ -44,6 +47,12 @@ class Map:
     seconds: float
     forward: int
     backward: int
+    gap: float | None = None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The values as the page colours them: above the lowest one where their level says nothing."""
+        return self.values - self.values.min() if self.method.has_level else self.values
 
 
 @dataclass(frozen=True)
@@ -128,10 +137,12 @@ def _run(method: Method, network: Network, image: np.ndarray, index: int, layer:
     options = dict(method.options)
     if method.has_layer and layer is not None:
         options["layer"] = layer
+    if method.has_gap:
+        options["return_gap"] = True
     run = partial(getattr(explain, method.name), network.model, image, [index], **options)
     with explain.count_passes() as passes:
         try:
-            values, seconds = _timed(run)
+            result, seconds = _timed(run)
         except ValueError as error:
             # A network without spatial layers has no class activation maps; the other methods still have theirs.
             if "layer" in options:
@@ -139,10 +150,11 @@ def _run(method: Method, network: Network, image: np.ndarray, index: int, layer:
             return Map(method, None, str(error), 0.0, 0, 0)
     if passes.forward <= QUICK:
         _, seconds = _timed(run)
-    return Map(method, values[0], "", seconds, passes.forward, passes.backward)
+    values, gap = (result[0][0], float(result[1][0])) if method.has_gap else (result[0], None)
+    return Map(method, values, "", seconds, passes.forward, passes.backward, gap)
 
 
-def _timed(run: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
     started = time.perf_counter()
     return run(), time.perf_counter() - started
 

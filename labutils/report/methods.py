@@ -24,6 +24,10 @@ class Method:
         Whether it looks at one layer's feature maps and so takes ``layer``.
     options : mapping
         Options other than the defaults, such as a seed.
+    has_level : bool
+        Whether the map has a level that says nothing about places: only differences within it are then shown.
+    has_gap : bool
+        Whether the map should add up to a known number, so that it takes ``return_gap``.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Method:
     says: str
     has_layer: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    has_level: bool = False
+    has_gap: bool = False
 
 
 METHODS: tuple[Method, ...] = (
@@ -59,6 +65,24 @@ METHODS: tuple[Method, ...] = (
         has_layer=True,
     ),
     Method(
+        "ablation_cam",
+        "Ablation-CAM",
+        "Regions of the features without which the class's score falls; found by switching each off, without gradients.",
+        has_layer=True,
+    ),
+    Method(
+        "occlusion",
+        "Occlusion",
+        "How far the score drops when a small square there is covered; blue where covering it helps the class.",
+    ),
+    Method(
+        "rise",
+        "RISE",
+        "The score averaged over the random masks that leave the place visible; coloured from its lowest value. Coarse.",
+        options={"masks": 500, "seed": 0},
+        has_level=True,
+    ),
+    Method(
         "saliency",
         "Saliency",
         "Pixels where a tiny change would move the class's score most, in whichever direction.",
@@ -78,6 +102,13 @@ METHODS: tuple[Method, ...] = (
         "integrated_gradients",
         "Integrated gradients",
         "Each pixel's share in the score's rise from the baseline to the photo; the shares add up to that rise.",
+        has_gap=True,
+    ),
+    Method(
+        "lrp",
+        "LRP",
+        "The score, handed down from layer to layer: red speaks for the class, blue against it. The gap is what biases keep.",
+        has_gap=True,
     ),
     Method(
         "guided_backprop",
