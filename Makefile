@@ -1,5 +1,5 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
-# make test     unit tests, then both solutions under nbval
+# make test     ruff, unit tests on two cores, then both solutions under nbval
 # make browser  notebook 01 in a real JupyterLab (needs Chromium)
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/
@@ -23,7 +23,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 unit: $(VENV)/ready
-	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests --ignore=tests/browser
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
 nbval: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 solutions

@@ -15,6 +15,7 @@ import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,7 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from benchmarks.scene import convolutional_vgg16, one_convolution
 
 _SCENES = {
-    # Without VGG16's dense layers, whose initialisers leave 800 MB to TensorFlow in which a method's needs would hide.
+    # Without VGG16's dense layers: after building them a process holds far more than their weights, and a method's
+    # needs would hide in that.
     "convolutional_vgg16": lambda channels: convolutional_vgg16(size=224),
     "one_convolution": one_convolution,
 }
@@ -35,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (method,) = named([options.method])
     scene = _SCENES[options.scene](options.channels)
     settings = {**method.options, **dict(map(_setting, options.settings))}
-    scene.label  # noqa: B018, runs the model once: TensorFlow's own buffers are no method's
+    _ = scene.label  # runs the model once: TensorFlow's own buffers are no method's
     if options.library == "labutils":
-        work = lambda: method.run(scene, settings)  # noqa: E731
+        work = partial(method.run, scene, settings)
     else:
         work = _rival(options.library, options.calls, method.name).prepare(scene, settings)
     before = _forget_peak()

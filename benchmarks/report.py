@@ -61,9 +61,9 @@ def comparison(rows: Sequence[Row], title: str, layer: str, options: dict[str, O
             f"{title}, random weights, one photo, layer `{layer}`. The work: {work or 'defaults'}.",
             "",
             "*Passes*: image-passes forwards + backwards, counted. *Memory*: MB that a first call adds at its peak to",
-            "the loaded model (here VGG16's convolutions with a dense layer), in a process of its own. *Agreement*: rank correlation with our map and the largest",
-            "difference of a pixel over our largest value; CAMs before resizing. Where two frameworks sum in another order,",
-            "a near tie in a max-pooling falls to the other pixel: hence differences above float32's rounding.",
+            "the loaded model (here VGG16's convolutions with a dense layer), in a process of its own. *Agreement*: rank",
+            "correlation with our map and the largest difference of a pixel over our largest value; CAMs before resizing.",
+            "Two frameworks sum in another order, and a near tie in a max-pooling can then fall to another pixel.",
             "",
             table(
                 (

@@ -116,6 +116,13 @@ def test_explain_lists_every_method():
     assert named == methods
 
 
+def test_evaluate_lists_every_metric():
+    from labutils import evaluate
+
+    table = README.partition("| In `labutils.evaluate`")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z_]+)`", table)) == {name for name in evaluate.__all__ if name.islower()}
+
+
 def test_pictures_are_light():
     for picture in (ROOT / "docs" / "pictures").glob("*.png"):
         assert picture.stat().st_size < 400_000, picture.name
