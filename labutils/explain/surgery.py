@@ -17,6 +17,7 @@ import functools
 import inspect
 import itertools
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,8 +173,12 @@ def _without_activation(operation: Any) -> Callable:
 def stand_in(operation: Any, **attributes: Any) -> Callable:
     """The operation with some of its attributes changed, its weights shared, itself untouched."""
     other = object.__new__(type(operation))  # not copy.copy: Keras would save and load the layer
-    other.__dict__.update(operation.__dict__)
-    other.__dict__.update(attributes)
+    # Some libraries leave a bound method of the layer in it (Xplique's GradCAM its `call`), which knows only the layer.
+    own = {
+        name: types.MethodType(value.__func__, other) if getattr(value, "__self__", None) is operation else value
+        for name, value in vars(operation).items()
+    }
+    other.__dict__.update(own, **attributes)
     return other
 
 

@@ -12,7 +12,7 @@ import zoo
 
 from labutils import explain
 from labutils.explain import count_passes
-from labutils.explain.surgery import TOP_CLASS, open_model
+from labutils.explain.surgery import TOP_CLASS, open_model, stand_in
 
 L = keras.layers
 FLOATS = zoo.photos().astype(np.float32)
@@ -342,3 +342,21 @@ class TestRunning:
         explain.saliency(model, FLOATS)
         assert (inner.forward, inner.backward) == (3, 3)
         assert (outer.forward, outer.backward) == (4, 4)
+
+
+class TestStandIn:
+    def test_attributes_changed_and_the_layer_left_alone(self):
+        layer = L.Conv2D(2, 3, padding="same")
+        layer.build((None, 5, 5, 1))
+        other = stand_in(layer, padding="valid")
+        x = np.ones((1, 5, 5, 1), np.float32)
+        assert other(x).shape == (1, 3, 3, 2)
+        assert layer(x).shape == (1, 5, 5, 2)
+        assert other.kernel is layer.kernel
+
+    def test_a_bound_method_left_in_the_layer_is_bound_anew(self):
+        # Xplique's GradCAM ends with `layer.call = layer.call`: the stand-in must not run the layer it stands in for.
+        layer = L.Conv2D(2, 3, padding="same")
+        layer.build((None, 5, 5, 1))
+        layer.call = layer.call
+        assert stand_in(layer, padding="valid")(np.ones((1, 5, 5, 1), np.float32)).shape == (1, 3, 3, 2)
