@@ -1,5 +1,5 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
-# make test     ruff, unit tests on two cores, then both solutions under nbval
+# make test     ruff, unit tests on two cores, then the solutions under nbval
 # make browser  notebook 01 in a real JupyterLab (needs Chromium)
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/

@@ -28,8 +28,8 @@ from benchmarks.figure import draw
 from benchmarks.flatness import flatness
 from benchmarks.growth import grow
 from benchmarks.marks import Findings
-from benchmarks.methods import METHODS, Method, named
-from benchmarks.scene import keras_vgg16
+from benchmarks.methods import METHODS, Method, Options, named
+from benchmarks.scene import scene_of
 from benchmarks.timing import peak_memory
 from benchmarks.waits import waits
 
@@ -64,16 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _measure(findings: Findings, chosen: list[Method], options: argparse.Namespace) -> list[str]:
     """Every part of the run in turn; the page's sections."""
     names = [method.name for method in chosen]
-    scene = keras_vgg16()
     settings = {method.name: method.chosen(options.quick) for method in chosen}
     for method in chosen:
+        scene = scene_of(method.network, options.quick)
         findings.rows += compare(method, scene, settings[method.name], 1 if options.quick else options.rounds)
-    waited = report.waiting(waits(names, options.quick))
+    waited = [report.waiting(found)] if (found := waits(names, options.quick)) else []
     if options.quick:
-        return [report.comparison(findings.rows, scene.title, scene.layer, settings), waited]
+        return [*_side_by_side(findings, chosen, settings, quick=True), *waited]
 
     add_memory(findings.rows)
-    sections = [report.comparison(findings.rows, scene.title, scene.layer, settings)]
+    sections = _side_by_side(findings, chosen, settings, quick=False)
     if "occlusion" in names:
         print("occlusion, 729 positions", file=sys.stderr, flush=True)
         measured = occlusion.measure(min(options.rounds, 3))
@@ -88,7 +88,19 @@ def _measure(findings: Findings, chosen: list[Method], options: argparse.Namespa
         sections.append(report.growth(grown))
         if options.only is None:
             draw(grown, PICTURE)
-    return [*sections, waited]
+    return [*sections, *waited]
+
+
+def _side_by_side(findings: Findings, chosen: list[Method], settings: dict[str, Options], *, quick: bool) -> list[str]:
+    """A table for each network."""
+    sections = []
+    for network in dict.fromkeys(method.network for method in chosen):
+        names = {method.name for method in chosen if method.network == network}
+        scene = scene_of(network, quick)
+        rows = [row for row in findings.rows if row.method in names]
+        work = {name: options for name, options in settings.items() if name in names}
+        sections.append(report.comparison(rows, scene.title, scene.layer, work))
+    return sections
 
 
 def add_memory(rows: list[Row]) -> None:

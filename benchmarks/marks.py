@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks import occlusion
 from benchmarks.compare import FORWARD, LABUTILS, Row
 from benchmarks.libraries.by_hand import PASSES
+from benchmarks.libraries.vit_keras import CALLS
 from benchmarks.timing import Timing
 
 
@@ -89,6 +90,14 @@ MARKS: tuple[Mark, ...] = (
         at_most=False,
     ),
     Mark("score_cam / its masks' forward passes", 1.15, ratio("score_cam", LABUTILS, f"by hand {PASSES}")),
+    Mark("attention_rollout / forward", 1.3, ratio("attention_rollout", LABUTILS, FORWARD)),
+    Mark("gradient_rollout / forward", 4, ratio("gradient_rollout", LABUTILS, FORWARD)),
+    Mark(
+        "vit-keras attention_map / attention_rollout",
+        2,
+        ratio("attention_rollout", f"vit-keras {CALLS}", LABUTILS),
+        at_most=False,
+    ),
     Mark("ablation_cam, 512 channels / forward", 10, ratio("ablation_cam", LABUTILS, FORWARD)),
     Mark(
         "occlusion, 729 positions: batched full recomputation / ours",

@@ -20,12 +20,13 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.scene import convolutional_vgg16, one_convolution
+from benchmarks.scene import convolutional_vgg16, one_convolution, vit_b16
 
 _SCENES = {
     # Without VGG16's dense layers: after building them a process holds far more than their weights, and a method's
     # needs would hide in that.
     "convolutional_vgg16": lambda channels: convolutional_vgg16(size=224),
+    "vit_b16": lambda channels: vit_b16(),
     "one_convolution": one_convolution,
 }
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     options = _parser().parse_args(arguments)
     (method,) = named([options.method])
-    scene = _SCENES[options.scene](options.channels)
+    network = {"vgg16": "convolutional_vgg16", "vit": "vit_b16"}[method.network]
+    scene = _SCENES[options.scene or network](options.channels)
     settings = {**method.options, **dict(map(_setting, options.settings))}
     _ = scene.label  # runs the model once: TensorFlow's own buffers are no method's
     if options.library == "labutils":
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("settings", nargs="*", metavar="option=value")
     parser.add_argument("--library", default="labutils")
     parser.add_argument("--calls", help="what that library calls it")
-    parser.add_argument("--scene", choices=_SCENES, default="convolutional_vgg16")
+    parser.add_argument("--scene", choices=_SCENES, help="by default the method's own network")
     parser.add_argument("--channels", type=int, default=64)
     return parser
 

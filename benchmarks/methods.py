@@ -31,6 +31,8 @@ class Method:
         What differs in a quick run.
     layer : bool
         Whether it looks at a layer's feature maps.
+    network : str
+        ``"vgg16"`` or ``"vit"``: what it is measured on (`scene.scene_of`).
     call : callable or None
         (scene, options) -> result, where the arguments are not the contract's.
     """
@@ -39,6 +41,7 @@ class Method:
     options: Options = field(default_factory=dict)
     quick: Options = field(default_factory=dict)
     layer: bool = False
+    network: str = "vgg16"
     call: Callable[[Scene, Options], Any] | None = None
 
     def run(self, scene: Scene, options: Options) -> Any:
@@ -75,6 +78,12 @@ def _maximize(scene: Scene, options: Options) -> np.ndarray:
     return explain.maximize_activation(scene.model, scene.layer, 0, progress=False, **options)
 
 
+def _attention(scene: Scene, options: Options) -> np.ndarray:
+    from labutils import explain
+
+    return explain.attention(scene.model, scene.images, **options)
+
+
 def _activations(scene: Scene, options: Options) -> Any:
     from labutils import explain
 
@@ -98,6 +107,9 @@ METHODS: tuple[Method, ...] = (
     Method("rise", {"masks": 32, "seed": 0}, {"masks": 16}),
     Method("activations", call=_activations),
     Method("maximize_activation", {"steps": 8, "seed": 0}, {"steps": 4}, call=_maximize),
+    Method("attention", network="vit", call=_attention),
+    Method("attention_rollout", network="vit"),
+    Method("gradient_rollout", network="vit"),
 )
 
 

@@ -49,8 +49,8 @@ def marks(findings: Findings) -> str:
     return "## Marks\n\n" + table(("ratio", "mark", "median", "fastest", "verdict"), rows)
 
 
-def comparison(rows: Sequence[Row], title: str, layer: str, options: dict[str, Options]) -> str:
-    """Every method, ours and theirs."""
+def comparison(rows: Sequence[Row], title: str, layer: str | None, options: dict[str, Options]) -> str:
+    """Every method on one network, ours and theirs; without a layer none of them is a CAM."""
     ours = {row.method: row for row in rows if row.library == LABUTILS}
     body = [_line(row, ours[row.method]) for row in rows]
     work = "; ".join(f"{name} {_settings(settings)}" for name, settings in options.items() if settings)
@@ -58,10 +58,11 @@ def comparison(rows: Sequence[Row], title: str, layer: str, options: dict[str, O
         [
             "## Side by side",
             "",
-            f"{title}, random weights, one photo, layer `{layer}`. The work: {work or 'defaults'}.",
+            f"{title}, random weights, one photo{f', layer `{layer}`' if layer else ''}. The work: {work or 'defaults'}.",
             "",
             "*Passes*: image-passes forwards + backwards, counted. *Memory*: MB that a first call adds at its peak to",
-            "the loaded model (here VGG16's convolutions with a dense layer), in a process of its own. *Agreement*: rank",
+            f"the loaded model{' (VGG16: its convolutions with a dense layer)' if layer else ''}, in a process of its own. "
+            "*Agreement*: rank",
             "correlation with our map and the largest difference of a pixel over our largest value; CAMs before resizing.",
             "Two frameworks sum in another order, and a near tie in a max-pooling can then fall to another pixel.",
             "",

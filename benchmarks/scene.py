@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +28,14 @@ class Scene:
         Ends in a softmax, as users' models do.
     images : ndarray
         (n, H, W, 3) float32, preprocessed.
-    layer : str
-        Where CAMs read the feature maps.
+    layer : str or None
+        Where CAMs read the feature maps; None where they are not measured.
     """
 
     title: str
     model: keras.Model
     images: np.ndarray
-    layer: str
+    layer: str | None
 
     @cached_property
     def label(self) -> int:
@@ -71,6 +71,24 @@ def convolutional_vgg16(*, size: int, classes: int = 100, batch: int = 1) -> Sce
     return Scene(f"VGG16 convolutions, {size} x {size}", model, photos(size, batch), "block5_conv3")
 
 
+def vit_b16(*, depth: int = 12) -> Scene:
+    """A ViT-B/16 with random weights (a fixed seed), or one of fewer blocks."""
+    import keras
+
+    from labutils.vit import Architecture, build_network, preprocess_input
+
+    keras.utils.set_random_seed(SEED)
+    model = build_network(Architecture(patch=16, depth=depth))
+    images = preprocess_input(rgb(224, 1).astype(np.float32))
+    return Scene(f"ViT-B/16, {depth} blocks, 224 x 224, 1000 classes", model, images, None)
+
+
+@cache
+def scene_of(network: str, quick: bool = False) -> Scene:
+    """What the methods of `methods.METHODS` that name this network are measured on: one scene for all of them."""
+    return vit_b16(depth=2 if quick else 12) if network == "vit" else keras_vgg16()
+
+
 def bundled() -> Scene:
     """The network that the course comes with."""
     from labutils import vgg16
@@ -91,10 +109,16 @@ def one_convolution(channels: int = 64) -> Scene:
 
 
 def photos(size: int, count: int) -> np.ndarray:
-    """The sample photo and its mirrored and shifted copies, as VGG16 takes them: (count, size, size, 3) float32."""
-    from labutils import photos as library
+    """The sample photo and its copies (`rgb`), as VGG16 takes them: (count, size, size, 3) float32."""
     from labutils import vgg16
+
+    return np.asarray(vgg16.preprocess_input(rgb(size, count).astype(np.float32)), np.float32)
+
+
+def rgb(size: int, count: int) -> np.ndarray:
+    """The sample photo and its mirrored and shifted copies: (count, size, size, 3) uint8."""
+    from labutils import photos as library
 
     photo = library.sample(PHOTO, (size, size))
     copies = [np.roll(photo[:, :: 1 if index % 2 == 0 else -1], 7 * index, axis=1) for index in range(count)]
-    return np.asarray(vgg16.preprocess_input(np.stack(copies).astype(np.float32)), np.float32)
+    return np.stack(copies)

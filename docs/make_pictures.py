@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image
 
-from labutils import explain, photos, plots, vgg16
+from labutils import explain, photos, plots, vgg16, vit
 
 PICTURES = Path(__file__).parent / "pictures"
 # The layer of the course; left out, it is the last one with spatial maps: the pooling after it, with 7 x 7 places.
@@ -32,6 +32,7 @@ def main() -> None:
         "two_classes": two_classes(model),
         "more_methods": more_methods(model),
         "maximized": maximized(model),
+        "attention": attention(vit.ViT()),
     }.items():
         save(figure, PICTURES / f"{name}.png")
 
@@ -61,8 +62,7 @@ def predictions(model):
 
 def two_classes(model):
     """The evidence for two classes in one photo that holds both."""
-    halves = [photos.sample(name, size=(224, 112), fit="crop") for name in ("cat", "coffee")]
-    image, _ = photos.mosaic(halves, grid=(1, 2))
+    image = cat_and_coffee()
     inputs = vgg16.preprocess_input(image[None].astype("float32"))
     names = vgg16.class_names(model)
     maps = {
@@ -108,6 +108,23 @@ def maximized(model):
             ax.axis("off")
     figure.alt_text = "Images that excite a channel most: stripes early, textures later, parts of things for classes."
     return figure
+
+
+def attention(model):
+    """What a transformer's attention says of a photo with two things, and what it takes to ask for one of them."""
+    image = cat_and_coffee()
+    inputs = vit.preprocess_input(image[None].astype("float32"))
+    names = vit.class_names(model)
+    maps = {"Rollout, any class": explain.attention_rollout(model, inputs)[0]}
+    for name in ("cat", "cup"):
+        maps[f"Gradient rollout for {name}"] = explain.gradient_rollout(model, inputs, names.index(name))[0]
+    return plots.side_by_side(maps, image, title="Attention followed through a transformer")
+
+
+def cat_and_coffee() -> np.ndarray:
+    """One photo, (224, 224, 3) uint8, the cat in its left half and the cup in its right."""
+    halves = [photos.sample(name, size=(224, 112), fit="crop") for name in ("cat", "coffee")]
+    return photos.mosaic(halves, grid=(1, 2))[0]
 
 
 def samples() -> tuple[np.ndarray, np.ndarray]:

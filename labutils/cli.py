@@ -30,6 +30,7 @@ EXPLAIN_EXAMPLES = """\
 examples:
   labutils explain cat                        a sample photo, the bundled network
   labutils explain dog.jpg --classes cat,dog  the evidence for two classes
+  labutils explain cat --model vit            what a Vision Transformer attends to
   labutils explain *.jpg --model mine.keras --preprocess mobilenet_v2 --labels names.txt
 """
 
@@ -82,10 +83,11 @@ def explain(options: argparse.Namespace) -> int:
     _check_explain_options(options)
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} to")
-    methods = report.choose(options.methods)
+    report.choose(options.methods)  # A wrong name is known before the network is built.
     paths = [report.find_photo(photo) for photo in options.photos]
     _check_photos(paths)
     network = _network(options)
+    methods = report.choose(options.methods, network)
     classes = None if options.classes is None else [network.class_index(name) for name in options.classes]
     with tqdm(total=len(paths) * len(methods) * len(classes or [0]), unit="map", leave=False) as bar:
         explained = [report.explain_photo(network, path, methods, classes, options.layer, bar.update) for path in paths]
@@ -170,21 +172,25 @@ def _add_explain(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a photo file, or a sample photo by name (cat)")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--weights", help="VGG16's weights: auto (the default), bundled, imagenet, or a file")
-    which.add_argument("--model", type=Path, metavar="M.keras", help="another image classifier, saved by Keras")
+    parser.add_argument(
+        "--model",
+        default="vgg16",
+        metavar="M",
+        help="vgg16 (the default), vit, or M.keras: another classifier, saved by Keras",
+    )
+    parser.add_argument("--weights", help="of --model vgg16 or vit: auto (the default), bundled, imagenet, or a file")
     parser.add_argument(
         "--preprocess",
         metavar="HOW",
-        help="what --model needs: none (the default: values of 0 to 255), scale01, a network of keras.applications "
-        "such as vgg16 or mobilenet_v2, or module:function",
+        help="what --model M.keras needs: none (the default: values of 0 to 255), scale01, vit, a network of "
+        "keras.applications such as vgg16 or mobilenet_v2, or module:function",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="names of --model's classes: one a line, or a JSON list"
+        "--labels", type=Path, metavar="FILE", help="names of M.keras's classes: one a line, or a JSON list"
     )
-    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods by name (all)")
+    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods by name (all that suit the network)")
     parser.add_argument("--classes", type=_names, metavar="A,B", help="classes by name or number (the most probable)")
-    parser.add_argument("--layer", help="the layer that class activation maps look at (the last one with feature maps)")
+    parser.add_argument("--layer", help="the layer that class activation maps look at (the last one that counts)")
     parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="the page to write (report.html)")
     parser.set_defaults(run=explain)
 
@@ -225,9 +231,18 @@ def _root() -> Path:
 
 
 def _check_explain_options(options: argparse.Namespace) -> None:
+    from labutils import report
+
+    built_in = options.model in report.BUILT_IN
     for name in ("preprocess", "labels"):
-        if getattr(options, name) is not None and options.model is None:
-            raise ValueError(f"--{name} goes with --model: VGG16 brings its own")
+        if getattr(options, name) is not None and built_in:
+            raise ValueError(f"--{name} goes with --model M.keras: {options.model} brings its own")
+    if options.weights is not None and not built_in:
+        raise ValueError(f"--weights goes with --model {' or '.join(report.BUILT_IN)}: {options.model} has its own")
+    if not (built_in or Path(options.model).is_file()):
+        raise FileNotFoundError(
+            f"there is no model file {options.model}; --model is {', '.join(report.BUILT_IN)}, or a file saved by Keras"
+        )
 
 
 def _check_photos(paths: Sequence[Path]) -> None:
@@ -247,18 +262,20 @@ def _check_photos(paths: Sequence[Path]) -> None:
 def _network(options: argparse.Namespace) -> report.Network:
     from labutils import report
 
-    if options.model is None:
-        return report.vgg16_network(options.weights or "auto")
+    if options.model in report.BUILT_IN:
+        return report.BUILT_IN[options.model](options.weights or "auto")
     if options.preprocess is None:
         print("no --preprocess given: the model gets pixel values of 0 to 255", file=sys.stderr)
-    return report.saved_network(options.model, options.preprocess, options.labels)
+    return report.saved_network(Path(options.model), options.preprocess, options.labels)
 
 
 def _settings(options: argparse.Namespace, network: report.Network) -> dict[str, str]:
+    from labutils import report
+
     given = [
-        f"--{name}={value}" for name in ("weights", "model", "labels", "layer") if (value := getattr(options, name))
+        f"--{name}={value}" for name in ("model", "weights", "labels", "layer") if (value := getattr(options, name))
     ]
-    if options.model:
+    if options.model not in report.BUILT_IN:
         given.append(f"--preprocess={network.preparation}")
     if options.classes:
         given.append(f"--classes={','.join(options.classes)}")
@@ -270,9 +287,13 @@ def _settings(options: argparse.Namespace, network: report.Network) -> dict[str,
         "Network": network.title,
         "Preprocessing": network.preparation,
         "Photos as the network sees them": f"{height} × {width} pixels, stretched",
-        "Layer of the class activation maps": options.layer or "the last one with feature maps",
+        "Layer of the class activation maps": options.layer or _default_layer(network),
         "Made": datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     }
+
+
+def _default_layer(network: report.Network) -> str:
+    return "the tokens that the last attention looks at" if network.has_attention else "the last one with feature maps"
 
 
 def _missing_package(error: ModuleNotFoundError) -> str:

@@ -553,6 +553,50 @@ def sample(name: str, size: tuple[int, int] | None = (224, 224), *, fit: Fit = "
     return load(sample_path(name), size, fit=fit)
 
 
+# Outlines of what each sample photo shows, drawn by hand on the photo stretched to 224 x 224: (x, y) in pixels there.
+_OUTLINES = {
+    "cat": "0,110 20,100 35,20 60,0 205,0 190,40 175,70 178,100 170,140 150,175 140,205 150,224 0,224",
+    "coffee": "64,60 70,30 90,12 118,8 142,22 152,48 150,85 135,112 128,135 105,150 95,165 84,172 74,165 80,140 72,115 66,90",
+    "astronaut": "67,40 75,15 100,5 125,15 133,40 128,60 118,80 135,105 155,125 160,160 140,224 10,224 10,190 25,140 "
+    "45,110 55,80 75,75 80,60",
+    "motorcycle": "28,100 45,75 60,70 95,85 130,75 150,40 165,55 165,85 195,140 205,165 200,195 185,205 165,190 150,155 "
+    "120,175 75,180 45,175 38,140 50,110",
+    "rocket": "107,70 112,66 117,80 118,212 106,212",
+    "flower": "110,44 128,50 145,70 154,100 154,130 145,160 128,180 110,188 90,182 72,162 61,132 62,100 72,70 90,50",
+}
+
+
+def sample_mask(name: str, size: tuple[int, int] = (224, 224)) -> np.ndarray:
+    """Where a sample photo shows what it is of, for games that need the truth (`labutils.evaluate.pointing_game`).
+
+    The outlines are drawn by hand, a few pixels rough, on the photo stretched to a square (``fit="stretch"``).
+
+    Parameters
+    ----------
+    name : str
+        One of `sample_names`.
+    size : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) bool, true on the object.
+
+    Raises
+    ------
+    ValueError
+        When no sample has this name.
+    """
+    from skimage.draw import polygon2mask
+
+    sample_path(name)  # names what is possible
+    height, width = _pair(size, "size", "(height, width) in pixels")
+    points = np.array([point.split(",") for point in _OUTLINES[_ALIASES.get(name, name)].split()], float)
+    # Pixel centres lie at half; polygon2mask tests whole coordinates.
+    return polygon2mask((height, width), points[:, ::-1] * (height / 224, width / 224) - 0.5)
+
+
 # --- mosaics --------------------------------------------------------------------------------------------------------
 
 

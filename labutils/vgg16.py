@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labutils import weights as weight_files
+from labutils import pretrained
 
 if TYPE_CHECKING:
     import keras
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Convolutions in each of the five blocks."""
-
-_CHOICES = "'auto', 'bundled', 'imagenet', the path of a weights file, or None (random)"
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,6 @@ class Architecture:
 
 
 KERAS_ARCHITECTURE = Architecture()
-
-# Class lists of the networks built so far, by number of classes: predictions carry nothing but their column count.
-_classes_by_count: dict[int, tuple[tuple[str, str], ...]] = {}
 
 
 def VGG16(
@@ -104,14 +99,16 @@ def VGG16(
     """
     if not isinstance(include_top, bool):
         raise ValueError(f"include_top must be True or False, not {include_top!r}; weights are named: weights=...")
-    source = _resolve(weights, include_top)
-    path = _weights_path(source, include_top)
-    saved = _open_saved(path) if path is not None and path.suffix == ".keras" else None
+    imagenet = "vgg16-imagenet" if include_top else "vgg16-imagenet-notop"
+    source = pretrained.resolve(weights, imagenet)
+    path = pretrained.weights_path(source, "vgg16", imagenet)
+    saved = pretrained.open_saved(path) if path is not None and path.suffix == ".keras" else None
     architecture = _architecture_of(saved, path) if saved is not None else _architecture_beside(path)
     if include_top:
-        classes = _check_classes(classes, architecture, source)
-        _check_activation(classifier_activation, pretrained=path is not None)
-    input_shape = _check_input_shape(input_shape, include_top, pretrained=path is not None)
+        fixed = source in ("bundled", "imagenet") or bool(architecture.classes)
+        classes = pretrained.check_classes(classes, architecture.outputs, fixed=fixed)
+        pretrained.check_activation(classifier_activation, pretrained=path is not None)
+    input_shape = _check_input_shape(input_shape, include_top, trained=path is not None)
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"pooling must be None, 'avg' or 'max', not {pooling!r}")
 
@@ -120,10 +117,9 @@ def VGG16(
         _copy_weights(saved, model)
     elif path is not None:
         _load_weights(model, path)
-    if architecture.classes:
-        _classes_by_count[architecture.outputs] = architecture.classes
+    pretrained.remember_classes(architecture.classes)
     if weights == "auto":
-        print(_auto_message(source, architecture))
+        print(pretrained.auto_message("VGG16", source, architecture.classes, pretrained.megabytes(imagenet)))
     return model
 
 
@@ -173,19 +169,7 @@ def decode_predictions(preds: np.ndarray | Any, top: int = 5) -> list[list[tuple
     labutils.weights.WeightsError
         When ImageNet's class names are neither on this machine nor to be had.
     """
-    from keras import ops
-
-    preds = ops.convert_to_numpy(preds)
-    if preds.ndim != 2:
-        raise ValueError(
-            "`decode_predictions` expects a batch of predictions (i.e. a 2D array of shape (samples, classes)). "
-            f"Received array with shape: {preds.shape}"
-        )
-    if top < 1:
-        raise ValueError(f"top must be at least 1, not {top!r}")
-    classes = _classes(preds.shape[1])
-    # Ties come in Keras's order: argsort, reversed.
-    return [[(*classes[index], row[index]) for index in row.argsort()[-top:][::-1]] for row in preds]
+    return pretrained.decode(preds, top)
 
 
 def class_names(model_or_count: keras.Model | int) -> list[str]:
@@ -202,47 +186,13 @@ def class_names(model_or_count: keras.Model | int) -> list[str]:
         When no class list has that many names.
     """
     count = model_or_count if isinstance(model_or_count, int) else model_or_count.output_shape[-1]
-    return [name for _, name in _classes(count)]
-
-
-def _resolve(weights: str | os.PathLike[str] | None, include_top: bool) -> str | Path | None:
-    """The choice that "auto" comes to, and paths as `Path`; other choices unchanged."""
-    if weights is None or weights in ("bundled", "imagenet"):
-        return weights
-    if weights == "auto":
-        choice = os.environ.get("LABUTILS_WEIGHTS")
-        if choice not in (None, "", "bundled", "imagenet"):
-            raise ValueError(f"LABUTILS_WEIGHTS must be 'bundled' or 'imagenet', not {choice!r}")
-        return choice or ("imagenet" if weight_files.find(_imagenet_name(include_top)) else "bundled")
-    if not isinstance(weights, str | os.PathLike):
-        raise ValueError(f"weights must be {_CHOICES}, not {weights!r}")
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise ValueError(f"weights must be {_CHOICES}; {str(weights)!r} is none of them, and no such file exists")
-    return path
-
-
-def _imagenet_name(include_top: bool) -> str:
-    return "vgg16-imagenet" if include_top else "vgg16-imagenet-notop"
-
-
-def _weights_path(source: str | Path | None, include_top: bool) -> Path | None:
-    if source == "bundled":
-        if "vgg16" not in weight_files.files():
-            raise weight_files.WeightsError(
-                f"the bundled weights are not in {weight_files.models_folder()}: restore data/models from the "
-                "repository, set LABUTILS_DATA to the folder data/, or take weights='imagenet' (a 528 MB download)"
-            )
-        return weight_files.verify("vgg16")
-    if source == "imagenet":
-        return weight_files.fetch(_imagenet_name(include_top))
-    return source
+    return [name for _, name in pretrained.classes_of(count)]
 
 
 def _architecture_beside(path: Path | None) -> Architecture:
     """The architecture that the sidecar of a weights file gives; without a sidecar, Keras's."""
-    sidecar = path and path.with_name(path.name.removesuffix(".h5").removesuffix(".weights") + ".json")
-    if sidecar is None or not sidecar.is_file():
+    sidecar = pretrained.sidecar_of(path)
+    if sidecar is None:
         return KERAS_ARCHITECTURE
     try:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
@@ -252,15 +202,6 @@ def _architecture_beside(path: Path | None) -> Architecture:
         return Architecture(tuple(record["channels"]), tuple(record["dense"]), len(classes), classes)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{sidecar} does not describe a VGG16 (network, channels, dense, classes): {error}") from error
-
-
-def _open_saved(path: Path) -> keras.Model:
-    import keras
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many kinds, some of them long; what matters is which file it was.
-        raise ValueError(f"{path} is not a model that Keras can load: {error}") from error
 
 
 def _architecture_of(saved: keras.Model, path: Path) -> Architecture:
@@ -286,41 +227,13 @@ def _convolution_names() -> list[str]:
     return [f"block{block}_conv{index}" for block, count in enumerate(CONVOLUTIONS, 1) for index in range(1, count + 1)]
 
 
-def _check_classes(classes: int | None, architecture: Architecture, source: str | Path | None) -> int:
-    own = architecture.outputs
-    if classes is None or classes == own:
-        return own
-    if source in ("bundled", "imagenet") or architecture.classes:
-        raise ValueError(f"these weights have {own} classes, not classes={classes}; weights=None leaves it free")
-    if classes < 1:
-        raise ValueError(f"classes must be at least 1, not {classes!r}")
-    return classes
-
-
-def _check_activation(activation: str | Callable | None, pretrained: bool) -> None:
-    import keras
-
-    if pretrained and activation not in (
-        "softmax",
-        "linear",
-        None,
-        keras.activations.softmax,
-        keras.activations.linear,
-    ):
-        raise ValueError(
-            f"with pretrained weights classifier_activation must be 'softmax' or None (logits), not {activation!r}"
-        )
-
-
-def _check_input_shape(input_shape: Sequence | None, include_top: bool, pretrained: bool) -> tuple:
+def _check_input_shape(input_shape: Sequence | None, include_top: bool, trained: bool) -> tuple:
     if input_shape is None:
         return (224, 224, 3) if include_top else (None, None, 3)
-    shape = tuple(input_shape)
-    if len(shape) != 3:
-        raise ValueError(f"input_shape must be (height, width, channels), not {input_shape!r}")
-    if pretrained and include_top and shape != (224, 224, 3):
+    shape = pretrained.check_sides(input_shape)
+    if trained and include_top and shape != (224, 224, 3):
         raise ValueError(f"with include_top=True these weights take input_shape (224, 224, 3), not {shape}")
-    if pretrained and shape[2] != 3:
+    if trained and shape[2] != 3:
         raise ValueError(f"these weights take 3 colour channels, not input_shape={shape}")
     if include_top and None in shape:
         raise ValueError(f"with include_top=True every side of input_shape must be given, not {shape}")
@@ -399,30 +312,3 @@ def _copy_weights(saved: keras.Model, model: keras.Model) -> None:
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(saved.get_layer(layer.name).get_weights())
-
-
-def _auto_message(source: str | Path | None, architecture: Architecture) -> str:
-    if source == "imagenet":
-        return "VGG16: ImageNet weights, 1000 classes. The small offline network: VGG16(weights='bundled')."
-    return (
-        f"VGG16: bundled weights, {len(architecture.classes)} classes. "
-        "ImageNet's 1000 classes: VGG16(weights='imagenet'), a 528 MB download."
-    )
-
-
-def _classes(count: int) -> tuple[tuple[str, str], ...]:
-    """Ids and names of the class list with `count` entries."""
-    known = dict(_classes_by_count)
-    if "vgg16" in weight_files.files() and (bundled := weight_files.find("vgg16")):
-        classes = _architecture_beside(bundled).classes
-        known.setdefault(len(classes), classes)
-    if count in known:
-        return known[count]
-    if count == KERAS_ARCHITECTURE.outputs:
-        index = json.loads(weight_files.fetch("imagenet-classes").read_text(encoding="utf-8"))
-        return tuple((class_id, class_name) for class_id, class_name in (index[str(i)] for i in range(count)))
-    counts = sorted({*known, KERAS_ARCHITECTURE.outputs})
-    raise ValueError(
-        f"no class list has {count} names (known: {', '.join(map(str, counts))}); "
-        "predictions must have one column a class, shape (samples, classes)"
-    )

@@ -1,11 +1,12 @@
 """Weight files: where they are, how they come here, and whether they are intact.
 
 Two kinds. *Bundled* files lie in ``data/models`` and are listed in its ``manifest.json``; they come with labutils.
-*Remote* files (`REMOTE`) are fetched on request; Keras's own stay in Keras's own cache, so that
-``keras.applications`` and labutils share one download.
+*Remote* files (`REMOTE`) are fetched on request; they stay in Keras's own cache, where ``keras.applications`` and
+vit-keras look for them too, so that all share one download.
 
-A file counts as present only at its full size, and is moved to its place only once it is complete and its digest is
-right: a download that broke off is never used.
+A file counts as present only when it is whole (at its full size or, of a zip file without a published digest, with the
+directory that a zip file ends in), and is moved to its place only once it is complete and its digest is right: a
+download that broke off is never used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ PROBE_SECONDS = 5.0
 
 STALL_SECONDS = 30.0
 """How long a running download may go without a byte."""
+
+CHECKSUMS_INSIDE = "zip:crc32"
+"""Digest of a zip file (an ``.npz`` is one) whose publisher gives none: its members carry a CRC-32 each."""
 
 
 class WeightsError(OSError):
@@ -45,9 +50,10 @@ class WeightFile:
     path : pathlib.Path
         Where it belongs on this machine, whether or not it is there.
     digest : str
-        ``"sha256:<hex>"``, or ``"md5:<hex>"`` where that is what the publisher gives.
+        ``"sha256:<hex>"``; ``"md5:<hex>"`` where that is what the publisher gives, `CHECKSUMS_INSIDE` where it gives
+        none.
     bytes : int
-        Its size.
+        Its size; a little less than that with `CHECKSUMS_INSIDE`: of its arrays alone, without their headers.
     licence : str
     origin : str
         Who made it or, for a remote file, the address it is fetched from.
@@ -63,15 +69,24 @@ class WeightFile:
     origin: str
     remote: bool
 
+    @property
+    def size(self) -> str:
+        """Its size as messages give it."""
+        return f"about {self.bytes / 1e6:.0f} MB" if self.digest == CHECKSUMS_INSIDE else f"{self.bytes:,} bytes"
+
 
 @dataclass(frozen=True)
 class Remote:
-    """What is known of a remote file before it is on this machine; the fields are those of `WeightFile`."""
+    """What is known of a remote file before it is on this machine.
+
+    `folder` is where in Keras's cache it belongs; the other fields are those of `WeightFile`.
+    """
 
     origin: str
     digest: str
     bytes: int
     licence: str
+    folder: str = "models"
 
     @property
     def file(self) -> str:
@@ -81,8 +96,12 @@ class Remote:
 
 _KERAS_VGG16 = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
 _VGG16_LICENCE = "CC BY 4.0 (Visual Geometry Group, Oxford; converted for Keras)"
+_VIT_KERAS = "https://github.com/faustomorales/vit-keras/releases/download/dl/"
+_VIT_LICENCE = "Apache-2.0 (google-research/vision_transformer; distributed by vit-keras)"
 
 # Addresses and digests are Keras's own (keras/src/applications/vgg16.py and imagenet_utils.py); it publishes MD5.
+# Those of the ViTs are vit-keras's, which gives neither digest nor size: 86,859,496 and 88,297,192 numbers of float32,
+# with the positions of the 384 x 384 photos that the networks were fine-tuned on.
 REMOTE: dict[str, Remote] = {
     "vgg16-imagenet": Remote(
         _KERAS_VGG16 + "vgg16_weights_tf_dim_ordering_tf_kernels.h5",
@@ -102,6 +121,20 @@ REMOTE: dict[str, Remote] = {
         35_363,
         "class names of ImageNet (WordNet licence)",
     ),
+    "vit-b16-imagenet": Remote(
+        _VIT_KERAS + "ViT-B_16_imagenet21k+imagenet2012.npz",
+        CHECKSUMS_INSIDE,
+        4 * 86_859_496,
+        _VIT_LICENCE,
+        folder="weights",
+    ),
+    "vit-b32-imagenet": Remote(
+        _VIT_KERAS + "ViT-B_32_imagenet21k+imagenet2012.npz",
+        CHECKSUMS_INSIDE,
+        4 * 88_297_192,
+        _VIT_LICENCE,
+        folder="weights",
+    ),
 }
 
 
@@ -119,8 +152,8 @@ def models_folder() -> Path:
 
 
 def keras_cache() -> Path:
-    """Keras's own folder for weights; ``KERAS_HOME`` moves it, as it does for Keras."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    """Keras's own folder, which has one for each kind of file; ``KERAS_HOME`` moves it, as it does for Keras."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
 def files() -> dict[str, WeightFile]:
@@ -135,7 +168,7 @@ def files() -> dict[str, WeightFile]:
 
 
 def find(name: str) -> Path | None:
-    """The file's path when it is on this machine at its full size, else None.
+    """The file's path when it is on this machine and whole, else None. Its content is not read through: see `verify`.
 
     Raises
     ------
@@ -143,7 +176,7 @@ def find(name: str) -> Path | None:
         When no file has this name.
     """
     file = _known(name)
-    return file.path if file.path.is_file() and file.path.stat().st_size == file.bytes else None
+    return file.path if file.path.is_file() and _lacking(file.path, file) is None else None
 
 
 def verify(name: str) -> Path:
@@ -159,11 +192,9 @@ def verify(name: str) -> Path:
     file = _known(name)
     if not file.path.is_file():
         raise WeightsError(f"{name} is not on this machine (expected at {file.path}). {_way_out(file)}")
-    size = file.path.stat().st_size
-    if size != file.bytes:
-        raise WeightsError(f"{file.path} is damaged: {size:,} bytes instead of {file.bytes:,}. {_way_out(file)}")
-    if _digest(file.path, file.digest) != file.digest:
-        raise WeightsError(f"{file.path} is damaged: its content does not match its digest. {_way_out(file)}")
+    damage = _lacking(file.path, file) or _altered(file.path, file)
+    if damage:
+        raise WeightsError(f"{file.path} is damaged: {damage}. {_way_out(file)}")
     return file.path
 
 
@@ -224,15 +255,35 @@ def _bundled() -> dict[str, WeightFile]:
 
 
 def _placed(name: str, remote: Remote) -> WeightFile:
-    path = keras_cache() / remote.file
+    path = keras_cache() / remote.folder / remote.file
     return WeightFile(name, path, remote.digest, remote.bytes, remote.licence, remote.origin, remote=True)
 
 
-def _digest(path: Path, like: str) -> str:
-    """The file's digest in the form of `like`, ``"algorithm:hex"``."""
-    algorithm = like.partition(":")[0]
+def _lacking(path: Path, file: WeightFile) -> str | None:
+    """What shows, without reading it all, that `path` is not the whole of `file`; None where nothing does."""
+    if file.digest == CHECKSUMS_INSIDE:
+        try:
+            zipfile.ZipFile(path).close()
+        except Exception as error:  # Altered bytes make zipfile raise many kinds.
+            return f"it is not a whole zip file ({error})"
+        return None
+    size = path.stat().st_size
+    return None if size == file.bytes else f"{size:,} bytes instead of {file.bytes:,}"
+
+
+def _altered(path: Path, file: WeightFile) -> str | None:
+    """What shows that the content of `path` is not that of `file`; None where nothing does."""
+    if file.digest == CHECKSUMS_INSIDE:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+        except Exception as error:
+            return f"one of its arrays cannot be read ({error})"
+        return bad and f"its array {bad.removesuffix('.npy')!r} does not match its checksum"
+    algorithm = file.digest.partition(":")[0]
     with path.open("rb") as stream:
-        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+        digest = f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+    return None if digest == file.digest else "its content does not match its digest"
 
 
 _BUNDLED_WAY_OUT = "It comes with labutils: restore it from the repository, or set LABUTILS_DATA to the folder data/."
@@ -244,7 +295,7 @@ def _way_out(file: WeightFile) -> str:
 
 def _out_of_reach(url: str, file: WeightFile, reason: object) -> WeightsError:
     return WeightsError(
-        f"cannot download {file.path.name} ({file.bytes:,} bytes) from {url}: {reason}. Ways on: use the weights "
+        f"cannot download {file.path.name} ({file.size}) from {url}: {reason}. Ways on: use the weights "
         f"that come with labutils (weights='bundled'); copy the file from elsewhere to {file.path.parent}; or name a "
         "server that has it in LABUTILS_MIRROR."
     )
@@ -280,12 +331,13 @@ def _download(url: str, file: WeightFile) -> None:
     import keras
 
     algorithm, _, expected = file.digest.partition(":")
+    hashed = {} if file.digest == CHECKSUMS_INSIDE else {"file_hash": expected, "hash_algorithm": algorithm}
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=file.path.parent) as folder, _stall_limit():
-            complete = keras.utils.get_file(
-                file.path.name, url, file_hash=expected, hash_algorithm=algorithm, cache_dir=folder, cache_subdir=""
-            )
+            complete = keras.utils.get_file(file.path.name, url, cache_dir=folder, cache_subdir="", **hashed)
+            if not hashed and (damage := _lacking(Path(complete), file) or _altered(Path(complete), file)):
+                raise ValueError(f"what came is damaged: {damage}")
             os.replace(complete, file.path)
     except Exception as error:  # get_file raises bare Exception for what the server said.
         raise _out_of_reach(url, file, error) from error

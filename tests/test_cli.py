@@ -99,6 +99,38 @@ class TestExplain:
         assert "Why “cow”" in page
         assert "--preprocess=scale01" in page
 
+    @pytest.fixture
+    def small_vit(self, here):
+        """A ViT of five classes as ``vit.weights.h5`` with its sidecar."""
+        from labutils.vit import Architecture, build_network
+
+        sizes = {"patch": 32, "width": 8, "depth": 2, "heads": 2, "hidden": 8}
+        classes = [[f"n{index:08}", f"thing_{index}"] for index in range(5)]
+        keras.utils.set_random_seed(0)
+        build_network(Architecture(outputs=5, **sizes)).save_weights(here / "vit.weights.h5")
+        (here / "vit.json").write_text(json.dumps({"network": "vit", "stem": [], "classes": classes, **sizes}))
+        return "vit.weights.h5"
+
+    def test_vit(self, here, small_vit, photo):
+        methods = ["--methods", "attention_rollout,grad_cam", "--classes", "thing 3"]
+        assert main(["explain", photo, "--model", "vit", "--weights", small_vit, *methods]) == cli.DONE
+        page = (here / "report.html").read_text(encoding="utf-8")
+        for text in (
+            "ViT, weights from vit.weights.h5",
+            "Attention rollout",
+            "Why “thing 3”",
+            "the tokens that the last attention looks at",
+            "--model=vit --weights=vit.weights.h5",
+        ):
+            assert text in page
+
+    def test_vgg16_by_name_is_the_default(self, here, photo, capsys):
+        pages = []
+        for model in ([], ["--model", "vgg16", "--weights", "bundled"]):
+            assert main(["explain", photo, *model, "--methods", "grad_cam"]) == cli.DONE
+            pages.append(capsys.readouterr().out.splitlines()[-2])
+        assert pages[0] == pages[1]
+
     def test_own_model_without_preprocessing_is_told(self, here, model, photo, capsys):
         assert main(["explain", photo, "--model", model, "--methods", "saliency"]) == cli.DONE
         assert "no --preprocess given: the model gets pixel values of 0 to 255" in capsys.readouterr().err
@@ -126,7 +158,11 @@ class TestExplain:
             (["photo.png", "--model", "m.keras", "--preprocess", "vgg"], "no preprocessing 'vgg'"),
             (["photo.png", "--model", "m.keras", "--classes", "7"], "class 7 is out of range"),
             (["photo.png", "--model", "photo.png"], "is not a model that Keras can load"),
-            (["photo.png", "--labels", "x.txt"], "--labels goes with --model"),
+            (["photo.png", "--model", "vti"], "there is no model file vti; --model is vgg16, vit, or a file"),
+            (["photo.png", "--labels", "x.txt"], "--labels goes with --model M.keras: vgg16 brings its own"),
+            (["photo.png", "--model", "vit", "--preprocess", "none"], "--preprocess goes with --model M.keras: vit"),
+            (["photo.png", "--model", "m.keras", "--weights", "bundled"], "--weights goes with --model vgg16 or vit"),
+            (["photo.png", "--methods", "saliency,attention_map"], "attention_map reads attention, and VGG16, bundled"),
             (["photo.png", "--weights", "imagnet"], "weights must be 'auto', 'bundled'"),
             (["photo.png", "-o", "nowhere/report.html"], "there is no folder nowhere"),
             (["photo.png", "no.jpg", "neither.jpg"], "no.jpg.* | .*neither.jpg"),
@@ -134,7 +170,7 @@ class TestExplain:
     )
     def test_not_possible(self, here, model, photo, capsys, arguments, message):
         # A model without --preprocess would add its own line.
-        if "--model" in arguments and "--preprocess" not in arguments:
+        if "--model" in arguments and "--preprocess" not in arguments and "vit" not in arguments:
             arguments = [*arguments, "--preprocess", "none"]
         assert message.split(".* | .*")[0] in refused(capsys, "explain", *arguments)
         assert not (here / "report.html").exists()

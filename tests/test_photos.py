@@ -614,3 +614,44 @@ def test_import_is_light():
     )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[]"
+
+
+# --- outlines of the samples ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", photos.sample_names())
+def test_each_sample_has_an_outline(name):
+    mask = photos.sample_mask(name)
+    assert mask.shape == (224, 224)
+    assert mask.dtype == bool
+    assert 0.01 < mask.mean() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("cat", (95, 85), (60, 10)),  # the left eye; the blanket
+        ("coffee", (80, 100), (160, 135)),  # the coffee; the spoon
+        ("astronaut", (60, 100), (100, 180)),  # the face; the shuttle
+        ("motorcycle", (150, 60), (60, 20)),  # the rear wheel; the garage
+        ("rocket", (150, 112), (150, 80)),  # the rocket; the sky
+        ("flower", (110, 110), (215, 120)),  # the flower; the one below
+    ],
+)
+def test_an_outline_holds_the_object_and_not_its_surroundings(name, inside, outside):
+    """Rows and columns read off the photo at 224 x 224."""
+    mask = photos.sample_mask(name)
+    assert mask[inside]
+    assert not mask[outside]
+
+
+def test_outlines_scale_with_the_photo():
+    large, small = photos.sample_mask("flower"), photos.sample_mask("flower", (56, 112))
+    assert small.shape == (56, 112)
+    blocks = large.reshape(56, 4, 112, 2).mean(axis=(1, 3))
+    assert (small == (blocks > 0.5)).mean() > 0.98
+
+
+def test_an_outline_of_no_sample_is_refused():
+    with pytest.raises(ValueError, match=r"'zebra'.*Possible are cat"):
+        photos.sample_mask("zebra")

@@ -328,6 +328,148 @@ def test_side_by_side_of_zeros():
     assert texts(figure).count("all zero") == 2
 
 
+# --- attention --------------------------------------------------------------------------------------------------------
+
+GRID = (3, 4)  # of patches of PHOTO, 4 x 4 pixels each
+
+
+def some_attention(*leading: int, tokens: int = 13) -> np.ndarray:
+    scores = np.random.default_rng(1).random((*leading, tokens, tokens))
+    return scores / scores.sum(axis=-1, keepdims=True)
+
+
+def outlines(ax) -> list[tuple[float, ...]]:
+    """Left, top, width and height of every patch outlined in these axes."""
+    return [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in ax.patches]
+
+
+def test_patch_grid_numbers_the_tokens_and_shows_what_one_sees():
+    figure = plots.patch_grid(PHOTO, GRID, patch=(1, 2), window=(slice(2, 9), slice(5, 16)), title="my photo")
+    drawn(figure)
+    left, right = panels(figure)
+    np.testing.assert_array_equal(left.images[0].get_array(), PHOTO)
+    np.testing.assert_array_equal(right.images[0].get_array(), PHOTO[2:9, 5:16])
+    assert sorted(int(text.get_text()) for text in left.texts) == [1, 4, 9, 12], "Token 0 is the class token."
+    assert outlines(left) == [(7.5, 3.5, 4, 4)], "Row 1 begins at pixel 4, column 2 at pixel 8; -0.5 is a pixel's edge."
+    assert outlines(right) == [(2.5, 1.5, 4, 4)], "The same place, counted from the window's first pixel."
+    lines = [path.vertices[0] for collection in left.collections for path in collection.get_paths()]
+    assert sorted(y for x, y in lines if x == -0.5 and y != -0.5) == [3.5, 7.5]
+    assert sorted(x for x, y in lines if y == -0.5 and x != -0.5) == [3.5, 7.5, 11.5]
+    for text in ("my photo", "what token 7 sees", "each patch 4 x 4 pixels", "7 x 11 pixels"):
+        assert text in texts(figure)
+    assert "3 x 4 patches (my photo). The patch in row 1 and column 2" in figure.alt_text
+
+
+def test_patch_grid_takes_patches_of_other_sides():
+    figure = plots.patch_grid(PHOTO, (1, 2), patch=(0, 0), window=(slice(0, 12), slice(0, 8)))
+    drawn(figure)
+    assert "1 x 2 patches" in texts(figure)
+    assert "each patch 12 x 8 pixels" in texts(figure)
+    assert sorted(text.get_text() for text in panels(figure)[0].texts) == ["1", "2"]
+
+
+def test_attention_heads_shows_each_heads_row_as_patches():
+    attention = some_attention(6)
+    figure = plots.attention_heads(attention, PHOTO, GRID, title="Layer 2")
+    drawn(figure)
+    photo, *heads = panels(figure)
+    np.testing.assert_array_equal(photo.images[0].get_array(), PHOTO)
+    for number, (ax, head) in enumerate(zip(heads, attention, strict=True)):
+        values = [[head[0, 1 + 4 * row + column] for column in range(4)] for row in range(3)]
+        limit = np.percentile(values, plots.PERCENTILE)
+        expected = matplotlib.colormaps["inferno"](np.array(values) / limit)[..., :3]
+        np.testing.assert_allclose(ax.images[0].get_array(), expected)
+        assert ax.get_title() == f"head {number}"
+        assert ax.get_xlabel() == f"0 to {limit:.3g}\nclass token {100 * head[0, 0]:.1f} %"
+        assert not outlines(ax)
+    assert photo.get_gridspec().get_geometry() == (2, 5), "Seven panels, five a row."
+    assert "Layer 2" in texts(figure)
+    assert "attention of\nthe class token" in texts(figure)
+    assert "class token in 6 heads (Layer 2)" in figure.alt_text
+
+
+def test_attention_heads_of_a_patch():
+    attention = some_attention(2)
+    figure = plots.attention_heads(attention, PHOTO, GRID, patch=(2, 1))
+    drawn(figure)
+    photo, first, _ = panels(figure)
+    values = attention[0, 10, 1:].reshape(3, 4)  # token 1 + 2 * 4 + 1
+    expected = matplotlib.colormaps["inferno"](values / np.percentile(values, plots.PERCENTILE))[..., :3]
+    np.testing.assert_allclose(first.images[0].get_array(), expected)
+    assert outlines(photo) == [(3.5, 7.5, 4, 4)]
+    assert outlines(first) == [(0.5, 1.5, 1, 1)], "In a map one patch is one pixel."
+    assert f"class token {100 * attention[0, 10, 0]:.1f} %" in texts(figure)
+    assert "Attention of the patch (2, 1)" in figure.alt_text
+
+
+def test_attention_heads_are_as_large_as_the_photo():
+    square = plots.attention_heads(some_attention(1, tokens=10), PHOTO, (3, 3))
+    drawn(square)
+    photo, head = (ax.get_window_extent() for ax in panels(square))
+    assert head.height / head.width == pytest.approx(photo.height / photo.width, rel=1e-3)
+
+
+def test_a_head_that_gives_everything_to_the_class_token_says_so():
+    attention = np.zeros((1, 13, 13))
+    attention[..., 0] = 1
+    figure = plots.attention_heads(attention, PHOTO, GRID)
+    drawn(figure)
+    assert panels(figure)[1].get_xlabel() == "all zero\nclass token 100.0 %"
+
+
+def test_attention_of_patches_marks_them_and_overlays_their_rows():
+    attention = some_attention()
+    patches = [(0, 3), (2, 1)]
+    figure = plots.attention_of_patches(attention, PHOTO, GRID, patches, title="Layer 0", alpha=0.7)
+    drawn(figure)
+    photo, *shown = panels(figure)
+    np.testing.assert_array_equal(photo.images[0].get_array(), PHOTO)
+    assert outlines(photo) == [(11.5, -0.5, 4, 4), (3.5, 7.5, 4, 4)]
+    assert [text.get_text() for text in photo.texts] == ["1", "2"]
+    for ax, token, patch, outline in zip(shown, (4, 10), patches, outlines(photo), strict=True):
+        values = attention[token, 1:].reshape(3, 4)
+        np.testing.assert_array_equal(ax.images[0].get_array(), plots.overlay_pixels(PHOTO, values, alpha=0.7))
+        assert outlines(ax) == [outline]
+        assert f"patch {patch}" in ax.get_title()
+        assert f"class token {100 * attention[token, 0]:.1f} %" in ax.get_xlabel()
+    assert "2 patches of a photo attend to (Layer 0)" in figure.alt_text
+    assert "patch (0, 3): strongest at" in figure.alt_text
+
+
+def test_attention_of_patches_without_a_class_token():
+    attention = some_attention(tokens=12)
+    figure = plots.attention_of_patches(attention, PHOTO, GRID, [(1, 0)])
+    expected = plots.overlay_pixels(PHOTO, attention[4].reshape(3, 4), alpha=0.6)
+    np.testing.assert_array_equal(panels(figure)[1].images[0].get_array(), expected)
+    assert "class token" not in texts(figure)
+
+
+def test_attention_errors():
+    window = (slice(0, 4), slice(0, 4))
+    with pytest.raises(ValueError, match=r"no patch \(3, 0\): rows are 0 to 2 and columns 0 to 3"):
+        plots.attention_of_patches(some_attention(), PHOTO, GRID, [(3, 0)])
+    with pytest.raises(ValueError, match=r"no patch \(0, -1\)"):
+        plots.patch_grid(PHOTO, GRID, patch=(0, -1), window=window)
+    with pytest.raises(TypeError, match=r"patch is \(row, column\).*7"):
+        plots.attention_heads(some_attention(2), PHOTO, GRID, patch=7)
+    with pytest.raises(ValueError, match="patches is empty"):
+        plots.attention_of_patches(some_attention(), PHOTO, GRID, [])
+    with pytest.raises(ValueError, match=r"attention is \(heads, tokens, tokens\).*\(2, 1, 13, 13\)"):
+        plots.attention_heads(some_attention(2, 1), PHOTO, GRID)
+    with pytest.raises(ValueError, match=r"attention is \(tokens, tokens\).*\(13, 12\)"):
+        plots.attention_of_patches(some_attention()[:, :12], PHOTO, GRID, [(0, 0)])
+    with pytest.raises(ValueError, match="3 x 4 patches and the class token are 13 tokens; attention has 14"):
+        plots.attention_heads(some_attention(2, tokens=14), PHOTO, GRID)
+    with pytest.raises(ValueError, match="are 13 tokens; attention has 12"):
+        plots.attention_heads(some_attention(2, tokens=12), PHOTO, GRID)
+    with pytest.raises(TypeError, match=r"grid is \(rows, columns\).*\(3.0, 4\)"):
+        plots.patch_grid(PHOTO, (3.0, 4), patch=(0, 0), window=window)
+    with pytest.raises(ValueError, match="both at least 1"):
+        plots.patch_grid(PHOTO, (0, 4), patch=(0, 0), window=window)
+    with pytest.raises(ValueError, match="window is two slices of the photo's 12 x 16 pixels"):
+        plots.patch_grid(PHOTO, GRID, patch=(0, 0), window=(slice(20, 24), slice(0, 4)))
+
+
 def test_predictions():
     decoded = [
         [("n1", "cat", 0.75), ("n2", "brass_instrument", 0.2), ("n3", "dog", 0.0004)],
@@ -362,6 +504,9 @@ def test_titles_are_text_not_formulas():
         lambda: plots.gallery(PHOTO, {"a": MAP}),
         lambda: plots.side_by_side({"a": MAP}, PHOTO),
         lambda: plots.predictions(PHOTO, [[("n1", "cat", 1.0)]]),
+        lambda: plots.patch_grid(PHOTO, GRID, patch=(0, 0), window=(slice(0, 4), slice(0, 4))),
+        lambda: plots.attention_heads(some_attention(12), PHOTO, GRID),
+        lambda: plots.attention_of_patches(some_attention(), PHOTO, GRID, [(0, 0)]),
     ],
 )
 def test_every_figure_is_described_and_leaves_pyplot_alone(make):

@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from PIL import Image
 from labutils import explain, photos, report
 from labutils.explain.surgery import open_model
 from labutils.report.network import Network, preprocessing, saved_network
+from labutils.vit import Architecture, _build
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAST = ["grad_cam", "gradient_times_input"]
@@ -32,6 +35,15 @@ def small_model(channels=3, classes=4, side=24, activation="softmax", spatial=Tr
 @pytest.fixture
 def network():
     return Network("small.keras", small_model(), "scale01", ("ant", "bee", "cow", "dog"))
+
+
+@pytest.fixture
+def transformer():
+    """A ViT with a stem, for photos that are not square: 2 x 3 patches."""
+    keras.utils.set_random_seed(0)
+    architecture = Architecture(((4,),), patch=8, width=6, depth=2, heads=2, hidden=8, outputs=4)
+    model = _build(architecture, True, (16, 24, 3), 4, "softmax", "vit")
+    return Network("tiny ViT", model, "vit", ("ant", "bee", "cow", "dog"))
 
 
 @pytest.fixture
@@ -70,7 +82,14 @@ class TestMethods:
 
     def test_no_method_of_explain_is_forgotten(self):
         several_at_once = {"cam_family"}
-        no_maps = {"activations", "activation_statistics", "maximize_activation", "count_passes"}
+        no_maps = {
+            "activations",
+            "activation_statistics",
+            "maximize_activation",
+            "count_passes",
+            "attention",
+            "attention_gradients",
+        }
         of_arrays = {"rollout", "gradient_weighted_rollout", "token_map"}
         functions = {name for name in explain.__all__ if name.islower()}
         assert {method.name for method in report.METHODS} == functions - several_at_once - no_maps - of_arrays
@@ -83,8 +102,29 @@ class TestMethods:
         assert report.choose(None) == list(report.METHODS)
 
     def test_unknown_name(self):
-        with pytest.raises(ValueError, match=r"no method 'gradcam' \(did you mean grad_cam\?\); there are: grad_cam, "):
+        with pytest.raises(
+            ValueError, match=r"no method 'gradcam' \(did you mean grad_cam\?\); there are: .*grad_cam, "
+        ):
             report.choose(["gradcam"])
+
+    def test_those_that_suit_the_network(self, network, transformer):
+        attention = ["attention_map", "attention_rollout", "gradient_rollout"]
+        nothing_there = {"lrp", "guided_backprop"}
+        names = [method.name for method in report.METHODS]
+        assert [method.name for method in report.choose(None, network)] == [
+            name for name in names if name not in attention
+        ]
+        chosen = [method.name for method in report.choose(None, transformer)]
+        assert chosen == [name for name in names if name not in nothing_there]
+        assert chosen[:4] == [*attention, "grad_cam"]
+
+    def test_attention_by_name_needs_attention(self, network, transformer):
+        assert [method.name for method in report.choose(["attention-map"], transformer)] == ["attention_map"]
+        with pytest.raises(
+            ValueError,
+            match=r"attention_rollout reads attention, and small\.keras has no attention layers; --model vit",
+        ):
+            report.choose(["saliency", "attention_rollout"], network)
 
 
 class TestNetwork:
@@ -131,6 +171,7 @@ class TestPreprocessing:
         np.testing.assert_array_equal(preprocessing("none")(photo), photo)
         np.testing.assert_allclose(preprocessing("scale01")(photo), [[[[0, 0.5, 1]]]])
         np.testing.assert_allclose(preprocessing("mobilenet_v2")(photo.copy()), [[[[-1, 0, 1]]]])
+        np.testing.assert_allclose(preprocessing("vit")(photo.copy()), [[[[-1, 0, 1]]]])
         vgg = preprocessing("vgg16")(photo.copy())
         np.testing.assert_allclose(vgg[0, 0, 0], [255 - 103.939, 127.5 - 116.779, 0 - 123.68], rtol=1e-5)
 
@@ -144,7 +185,7 @@ class TestPreprocessing:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("vgg", "no preprocessing 'vgg'; there are: none, scale01, .*mobilenet_v2.* or module:function"),
+            ("vgg", "no preprocessing 'vgg'; there are: none, scale01, vit, .*mobilenet_v2.* or module:function"),
             ("no_such_module:f", "cannot import the preprocessing no_such_module:f: No module"),
             ("json:no_such_function", "cannot import .* no attribute"),
         ],
@@ -163,6 +204,17 @@ class TestSavedNetwork:
             network = saved_network(tmp_path / "m.keras", "scale01", tmp_path / file)
             assert network.labels == ("ant", "bee", "cow", "dog")
         assert saved_network(tmp_path / "m.keras").labels == ("class 0", "class 1", "class 2", "class 3")
+
+    def test_vit_is_opened_in_a_fresh_python(self, tmp_path, transformer):
+        """Its layers are not Keras's own: opening the file must make them known first."""
+        transformer.model.save(tmp_path / "vit.keras")
+        code = (
+            "import sys; from pathlib import Path; from labutils.report import saved_network\n"
+            "network = saved_network(Path(sys.argv[1]), 'vit'); print(network.has_attention, network.size)"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "vit.keras")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout == "True (16, 24)\n", done.stderr
 
     def test_wrong_number_of_names(self, tmp_path):
         small_model().save(tmp_path / "m.keras")
@@ -199,6 +251,24 @@ class TestExplainPhoto:
                 np.testing.assert_allclose(one.values, expected, rtol=1e-5, atol=1e-7)
                 assert (one.forward, one.backward) == (1, 1)
         assert len(done) == 4
+
+    def test_every_method_on_a_transformer(self, transformer, photo):
+        """All that suit it give a map; those that do not, asked for by name, a map or the reason."""
+        (evidence,) = report.explain_photo(transformer, photo, report.choose(None, transformer), [1]).evidence
+        for one in evidence.maps:
+            assert one.problem == ""
+            assert one.values.shape == (16, 24)
+            assert np.isfinite(one.values).all()
+        rollout = explain.attention_rollout(transformer.model, transformer.prepare(photos.load(photo, (16, 24))[None]))
+        np.testing.assert_allclose(evidence.maps[1].values, rollout[0], rtol=1e-5)
+        lrp, guided = (
+            report.explain_photo(transformer, photo, report.choose(["lrp", "guided_backprop"], transformer))
+            .evidence[0]
+            .maps
+        )
+        assert lrp.values is None
+        assert "lrp" in lrp.problem.lower() or "rule" in lrp.problem
+        assert guided.values.shape == (16, 24)
 
     def test_predictions_in_order_and_the_top_class_by_default(self, network, photo):
         explained = report.explain_photo(network, photo, report.choose(["saliency"]))

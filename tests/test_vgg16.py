@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from labutils import vgg16, weights
+from labutils import pretrained, vgg16, weights
 from labutils.vgg16 import VGG16, class_names, decode_predictions, preprocess_input
 from labutils.weights import Remote, WeightsError
 
@@ -33,7 +33,7 @@ def sidecar():
 @pytest.fixture(autouse=True)
 def forget_class_lists(monkeypatch):
     """Each test starts without the class lists that earlier ones registered."""
-    monkeypatch.setattr(vgg16, "_classes_by_count", {})
+    monkeypatch.setattr(pretrained, "_classes_by_count", {})
 
 
 @pytest.fixture

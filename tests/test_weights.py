@@ -2,11 +2,14 @@
 
 import hashlib
 import inspect
+import io
 import json
 import socket
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from labutils import weights
@@ -16,11 +19,19 @@ CONTENT = bytes(range(256)) * 64
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
+def npz() -> bytes:
+    """A small .npz; its arrays lie in it as they are, as `numpy.savez` puts them."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{"cls": np.arange(200.0), "head/kernel": np.ones((30, 20)), "head/bias": np.zeros(20)})
+    return buffer.getvalue()
+
+
 class Server(ThreadingHTTPServer):
     """A weights server that can misbehave; `behaviour` says how, `requests` records what was asked."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
         self.behaviour = "well"
         self.requests: list[str] = []
         self.test_over = threading.Event()
@@ -37,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.server.behaviour == "refuses HEAD":
             self.send_error(501)
         else:
-            self._head(len(CONTENT))
+            self._head(len(self.server.content))
 
     def do_GET(self):
         behaviour = self.server.behaviour
@@ -45,17 +56,17 @@ class Handler(BaseHTTPRequestHandler):
         if behaviour == "not found":
             self.send_error(404)
         elif behaviour == "wrong content":
-            self._head(len(CONTENT))
-            self.wfile.write(CONTENT[::-1])
+            self._head(len(self.server.content))
+            self.wfile.write(self.server.content[::-1])
         elif behaviour in ("breaks off", "stalls"):
-            self._head(len(CONTENT))
-            self.wfile.write(CONTENT[:1000])
+            self._head(len(self.server.content))
+            self.wfile.write(self.server.content[:1000])
             self.wfile.flush()
             if behaviour == "stalls":
                 self.server.test_over.wait()
         else:
-            self._head(len(CONTENT))
-            self.wfile.write(CONTENT)
+            self._head(len(self.server.content))
+            self.wfile.write(self.server.content)
 
     def _head(self, length):
         self.send_response(200)
@@ -161,9 +172,10 @@ class TestRemote:
         from keras.src.applications import imagenet_utils, vgg16
 
         origins = {vgg16.WEIGHTS_PATH, vgg16.WEIGHTS_PATH_NO_TOP, imagenet_utils.CLASS_INDEX_PATH}
-        assert {remote.origin for remote in weights.REMOTE.values()} == origins
+        remotes = [remote for name, remote in weights.REMOTE.items() if not name.startswith("vit")]
+        assert {remote.origin for remote in remotes} == origins
         source = inspect.getsource(vgg16) + inspect.getsource(imagenet_utils)
-        for remote in weights.REMOTE.values():
+        for remote in remotes:
             algorithm, _, digest = remote.digest.partition(":")
             assert algorithm == "md5"
             assert f'file_hash="{digest}"' in source
@@ -171,7 +183,21 @@ class TestRemote:
     def test_cache_is_keras_own(self):
         from keras.src.backend.config import keras_home
 
-        assert str(weights.keras_cache().parent) == keras_home()
+        assert str(weights.keras_cache()) == keras_home()
+
+    def test_vits_are_vit_keras_own(self, monkeypatch, tmp_path):
+        """The same addresses and the same places, so that one download does for both."""
+        vit_keras = pytest.importorskip("vit_keras.vit")
+        asked = {}
+        monkeypatch.setattr("keras.utils.get_file", lambda name, origin, **folder: asked.update({origin: folder}))
+        monkeypatch.setattr("vit_keras.utils.load_weights_numpy", lambda **_: None)
+        for size, patch in [("B_16", 16), ("B_32", 32)]:
+            vit_keras.load_pretrained(size, "imagenet21k+imagenet2012", True, None, 224, patch)
+        remotes = [weights.REMOTE[name] for name in ("vit-b16-imagenet", "vit-b32-imagenet")]
+        assert asked == {remote.origin: {"cache_subdir": remote.folder} for remote in remotes}
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        expected = tmp_path / "weights" / "ViT-B_16_imagenet21k+imagenet2012.npz"
+        assert weights.files()["vit-b16-imagenet"].path == expected
 
     def test_found_in_a_prepared_cache_without_a_request(self, remote, server):
         remote.parent.mkdir(parents=True)
@@ -261,3 +287,117 @@ class TestRemote:
         before = socket.getdefaulttimeout()
         weights.fetch("tiny")
         assert socket.getdefaulttimeout() == before
+
+
+class TestChecksumsInside:
+    """Zip files, of which nobody publishes a digest: their own checksums, and the directory at their end, must do."""
+
+    NAME = "vit-b16-imagenet"
+
+    @pytest.fixture
+    def remote(self, tmp_path, monkeypatch, server):
+        """The ViT's weights on `server`, small, with an empty Keras cache; gives the path where they belong."""
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+        monkeypatch.setenv("LABUTILS_MIRROR", server.address)
+        server.content = npz()
+        return tmp_path / "keras" / "weights" / "ViT-B_16_imagenet21k+imagenet2012.npz"
+
+    @pytest.fixture
+    def here(self, remote):
+        remote.parent.mkdir(parents=True)
+        remote.write_bytes(npz())
+        return remote
+
+    def test_fetched_once_into_the_place_of_vit_keras(self, remote, server):
+        assert weights.find(self.NAME) is None
+        assert weights.fetch(self.NAME) == weights.find(self.NAME) == weights.fetch(self.NAME) == remote
+        assert server.requests == ["/models/ViT-B_16_imagenet21k+imagenet2012.npz"]
+        assert list(remote.parent.iterdir()) == [remote]
+        assert remote.read_bytes() == server.content
+
+    def test_mirror_may_be_a_folder(self, remote, tmp_path, monkeypatch):
+        (tmp_path / remote.name).write_bytes(npz())
+        monkeypatch.setenv("LABUTILS_MIRROR", tmp_path.as_uri())
+        assert weights.fetch(self.NAME).read_bytes() == npz()
+
+    def test_whole_file_needs_no_server(self, here, server):
+        assert weights.find(self.NAME) == weights.verify(self.NAME) == weights.fetch(self.NAME) == here
+        assert server.requests == []
+
+    @pytest.mark.parametrize("length", [0, 1, 1000, -200, -22, -1])
+    def test_truncated_file_is_not_there(self, here, length):
+        """At -22 all but the last record of the directory is there."""
+        here.write_bytes(npz()[:length])
+        assert weights.find(self.NAME) is None
+        with pytest.raises(
+            WeightsError, match=r"2012\.npz is damaged: it is not a whole zip file .*weights fetch vit-b16"
+        ):
+            weights.verify(self.NAME)
+        assert weights.fetch(self.NAME).read_bytes() == npz()
+
+    def test_piece_missing_in_the_middle_is_noticed(self, here):
+        here.write_bytes(npz()[:3000] + npz()[3100:])
+        with pytest.raises(WeightsError, match="is damaged"):
+            weights.verify(self.NAME)
+        assert weights.fetch(self.NAME).read_bytes() == npz()
+
+    def test_altered_array_is_named(self, here):
+        with zipfile.ZipFile(here) as archive:
+            start = archive.getinfo("head/kernel.npy").header_offset
+        content = bytearray(npz())
+        content[start + 1000] ^= 1
+        here.write_bytes(content)
+        assert weights.find(self.NAME) == here  # Only reading it through shows it.
+        with pytest.raises(WeightsError, match=r"is damaged: its array 'head/kernel' does not match its checksum"):
+            weights.verify(self.NAME)
+        assert weights.fetch(self.NAME).read_bytes() == npz()
+
+    def test_any_altered_byte_is_noticed_or_harms_nothing(self, here):
+        """Some bytes of a zip file mean nothing to its content, such as dates; all others must be missed."""
+        sound = npz()
+        with np.load(io.BytesIO(sound)) as saved:
+            arrays = dict(saved)
+        noticed = 0
+        places = np.random.default_rng(0).permutation(len(sound))[:400]
+        for place in places:
+            content = bytearray(sound)
+            content[place] ^= 0x55
+            here.write_bytes(content)
+            try:
+                weights.verify(self.NAME)
+            except WeightsError:
+                noticed += 1
+                continue
+            with np.load(here) as saved:
+                assert list(saved) == list(arrays)
+                assert all(np.array_equal(saved[key], arrays[key]) for key in arrays)
+        assert noticed > 0.9 * len(places)
+
+    @pytest.mark.parametrize(
+        ("content", "behaviour", "reason"),
+        [
+            (b"<html>Not here</html>", "well", "what came is damaged: it is not a whole zip file"),
+            (npz()[:-100], "well", "what came is damaged: it is not a whole zip file"),
+            (
+                npz().replace(b"\0\0\0\0\0\0\xf0?", b"\0\0\0\0\0\0\xf1?"),
+                "well",
+                "'head/kernel' does not match|'cls' does",
+            ),
+            (npz(), "breaks off", "retrieval incomplete"),
+            (npz(), "not found", "404"),
+        ],
+    )
+    def test_bad_server_leaves_nothing_behind(self, remote, server, content, behaviour, reason):
+        server.content, server.behaviour = content, behaviour
+        with pytest.raises(WeightsError, match=reason) as raised:
+            weights.fetch(self.NAME)
+        assert "cannot download ViT-B_16_imagenet21k+imagenet2012.npz (about 347 MB)" in str(raised.value)
+        assert weights.find(self.NAME) is None
+        assert list(remote.parent.iterdir()) == []
+
+    def test_bad_server_leaves_the_old_file_alone(self, here, server):
+        here.write_bytes(npz()[:-100])
+        server.content = b"not a zip file"
+        with pytest.raises(WeightsError):
+            weights.fetch(self.NAME)
+        assert here.read_bytes() == npz()[:-100]

@@ -83,6 +83,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("by hand", (), (), "by_hand"),
     Library("tf-keras-vis", ("tf-keras-vis",), ("tf_keras_vis",), "tf_keras_vis"),
     Library("Xplique", ("xplique",), ("xplique.attributions",), "xplique"),
+    Library("vit-keras", ("vit-keras",), ("vit_keras.visualize",), "vit_keras"),
     Library("Captum", ("captum", "torch"), ("torch", "captum.attr"), "captum", own_forward=True),
 )
 

@@ -175,3 +175,35 @@ def compare(
         return passed()
     name = closest_mistake(found, {name: twin for name, (twin, _) in mistakes.items()}, rtol=rtol)
     return wrong(mistakes[name][1], name) if name else wrong(otherwise)
+
+
+def verdict_on_array(
+    found: Any,
+    expected: np.ndarray,
+    mistakes: Mapping[str, tuple[Any, str]],
+    *,
+    what: str,
+    otherwise: str,
+    axes: str = "",
+    kinds: str = "f",
+    rtol: float = RTOL,
+) -> Verdict:
+    """Right, one of the known mistakes (also those that give another shape), unusable, or wrong without a name.
+
+    ``mistakes`` maps a mistake's name to the array that it gives and the sentence for the student, ``otherwise`` is the
+    sentence for a result that is none of these; the others are those of `first_problem` and `closest_mistake`.
+    """
+    if isinstance(found, np.ndarray):
+        if same(found, expected, rtol=rtol) and found.dtype.kind in kinds:
+            return passed()
+        name = closest_mistake(found, {name: twin for name, (twin, _) in mistakes.items()}, rtol=rtol)
+        if name:
+            return wrong(mistakes[name][1], name)
+    return first_problem(found, expected.shape, what=what, axes=axes, kinds=kinds) or wrong(otherwise)
+
+
+def as_number(found: Any) -> float | None:
+    """A result that is one number, in whatever wrapping; None for anything else, truth values among them."""
+    if isinstance(found, np.ndarray) and found.size == 1 and found.dtype.kind in "iuf":
+        found = found.item()
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None

@@ -6,7 +6,7 @@ randomisation with a method that ignores the weights. See ``docs/methods.md``.
 """
 
 from labutils.evaluate.curves import Curve, blurred, deletion_curve, insertion_curve
-from labutils.evaluate.mosaics import Mosaics, confident_mosaics
+from labutils.evaluate.mosaics import Mosaics, confident_mosaics, textured_mosaics
 from labutils.evaluate.pointing import centre_baseline, grid_pointing_game, pointing_game
 from labutils.evaluate.randomization import weight_randomization
 
@@ -20,5 +20,6 @@ __all__ = [
     "grid_pointing_game",
     "insertion_curve",
     "pointing_game",
+    "textured_mosaics",
     "weight_randomization",
 ]

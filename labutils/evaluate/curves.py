@@ -16,6 +16,7 @@ from labutils.explain.arguments import (
     check_count,
     check_images,
     check_share,
+    refuse_features,
 )
 from labutils.explain.progress import Progress, track
 from labutils.explain.surgery import OpenModel, open_model
@@ -134,8 +135,7 @@ def _curve(
 ) -> Curve:
     opened = open_model(model)
     images = check_images(opened, images)
-    if images.ndim != 4:
-        raise ValueError(f"model: '{opened.name}' takes feature vectors; {title.lower()} needs images")
+    refuse_features(images, title.lower())
     classes = check_classes(opened, classes, len(images))
     steps, batch_size = check_count(steps, "steps"), check_count(batch_size, "batch_size")
     order = _ranks(check_maps(maps), images)

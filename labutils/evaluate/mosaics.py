@@ -1,9 +1,10 @@
-"""Mosaics for the grid pointing game: photos that the network is sure of, each of another class, side by side."""
+"""Mosaics for the grid pointing game: photos that the network is sure of, beside each other or beside textures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 _PHOTOS_AT_ONCE = 32
 
+TEXTURES = ("brick", "grass", "gravel")
+"""Of scikit-image: grey pictures of surfaces, without an object."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mosaics:
     """Mosaics with a question each: does the map for this class lie in this cell?
 
-    Each mosaic is there once for each of its cells, since each cell's class is asked for.
+    From `confident_mosaics` each mosaic is there once for each of its cells, since each cell's class is asked for; from
+    `textured_mosaics` there is one question each.
 
     Attributes
     ----------
@@ -140,6 +145,72 @@ def confident_mosaics(
     return Mosaics(images, inputs, classes[chosen], np.tile(np.arange(needed), mosaics), chosen, tuple(grid))
 
 
+def textured_mosaics(
+    model: keras.Model,
+    photos: Any,
+    classes: Classes = None,
+    *,
+    preprocess: Callable[[np.ndarray], Any] | None = None,
+    grid: tuple[int, int] = (2, 2),
+    confidence: float = 0.9,
+    size: tuple[int, int] | None = None,
+    seed: int | None = None,
+) -> Mosaics:
+    """Mosaics of one photo that the network is sure of among textures, for `grid_pointing_game`.
+
+    For methods that know no class, such as attention rollout: of a mosaic of several photos, asked once for each cell,
+    their mean is one cell's share whatever they show. Here one cell holds something and the others brick, grass and
+    gravel, in grey. Each photo lies in each cell in turn, so that a flat map and one that always shows the centre have
+    one cell's share as their mean. One forward pass a photo.
+
+    Parameters
+    ----------
+    model, photos, classes, preprocess, confidence, size
+        As for `confident_mosaics`; one class is enough.
+    grid : (int, int)
+        Rows and columns of each mosaic. With more than three cells beside the photo's, textures return.
+    seed : int or None
+        The same seed gives the same mosaics: which texture lies where.
+
+    Returns
+    -------
+    Mosaics
+        ``rows * columns`` images for each photo that the network is sure of, photo by photo.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments that do not fit, or no photo that the network is sure of: how sure it is.
+    """
+    photos = _checked_photos(photos)
+    size = photos.shape[1:3] if size is None else size
+    cells = len(mosaic_cells(grid, size))
+    confidence, seed = check_share(confidence, "confidence"), check_seed(seed)
+    classes, scores = _sure_of(model, _preprocessed(preprocess, photos), classes)
+    sure = np.flatnonzero(scores >= confidence)
+    if not sure.size:
+        raise ValueError(
+            f"photos: there is none whose class the network gives a probability of at least {confidence:g}. "
+            f"{_surest(classes, scores)}. Give other photos or a lower confidence"
+        )
+
+    rng, textures = np.random.default_rng(seed), _textures()
+    chosen, places = np.repeat(sure, cells), np.tile(np.arange(cells), len(sure))
+    made = []
+    for photo, place in zip(chosen, places, strict=True):
+        laid = [textures[number] for number in islice(cycle(rng.permutation(len(textures))), cells - 1)]
+        laid.insert(place, photos[photo])
+        made.append(mosaic(laid, grid, size)[0])
+    images = np.stack(made)
+    return Mosaics(images, _preprocessed(preprocess, images), classes[chosen], places, chosen, tuple(grid))
+
+
+def _textures() -> list[np.ndarray]:
+    from skimage import data
+
+    return [np.repeat(getattr(data, name)()[..., np.newaxis], 3, axis=-1) for name in TEXTURES]
+
+
 def _checked_photos(photos: Any) -> np.ndarray:
     array = np.asarray(photos)
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or array.size == 0:
@@ -169,10 +240,13 @@ def _sure_of(model: keras.Model, inputs: np.ndarray, classes: Classes) -> tuple[
 def _too_few(
     grid: tuple[int, int], needed: int, found: int, confidence: float, classes: np.ndarray, scores: np.ndarray
 ) -> str:
-    best = sorted({int(c): float(scores[classes == c].max()) for c in classes}.items(), key=lambda item: -item[1])
-    listed = ", ".join(f"class {c} {score:.2f}" for c, score in best[:12])
     return (
         f"photos: a grid of {grid[0]} x {grid[1]} needs photos of {needed} different classes that the network gives a "
-        f"probability of at least {confidence:g}; there are {found}. Surest photo of each class: {listed}. "
+        f"probability of at least {confidence:g}; there are {found}. {_surest(classes, scores)}. "
         "Give more photos, a smaller grid or a lower confidence"
     )
+
+
+def _surest(classes: np.ndarray, scores: np.ndarray) -> str:
+    best = sorted({int(c): float(scores[classes == c].max()) for c in classes}.items(), key=lambda item: -item[1])
+    return "Surest photo of each class: " + ", ".join(f"class {c} {score:.2f}" for c, score in best[:12])

@@ -5,7 +5,16 @@ Every method takes a model, images as the model takes them and classes, and retu
 """
 
 from labutils.explain.activations import LayerStatistics, activation_statistics, activations, maximize_activation
-from labutils.explain.attention import gradient_weighted_rollout, rollout, token_map
+from labutils.explain.attention import (
+    attention,
+    attention_gradients,
+    attention_map,
+    attention_rollout,
+    gradient_rollout,
+    gradient_weighted_rollout,
+    rollout,
+    token_map,
+)
 from labutils.explain.cam import ablation_cam, cam_family, grad_cam, grad_cam_plus_plus, layer_cam, score_cam
 from labutils.explain.gradients import (
     gradient_times_input,
@@ -27,10 +36,15 @@ __all__ = [
     "ablation_cam",
     "activation_statistics",
     "activations",
+    "attention",
+    "attention_gradients",
+    "attention_map",
+    "attention_rollout",
     "cam_family",
     "count_passes",
     "grad_cam",
     "grad_cam_plus_plus",
+    "gradient_rollout",
     "gradient_times_input",
     "gradient_weighted_rollout",
     "guided_backprop",

@@ -66,7 +66,7 @@ def _places(opened: OpenModel, layers: Layers) -> dict[str, Place]:
     wanted = layers if isinstance(layers, list | tuple) else [layers]
     if not wanted:
         raise ValueError("layers: an empty list; None takes all layers")
-    places = [opened.place(layer) for layer in wanted]
+    places = [opened.place(layer, argument="layers") for layer in wanted]
     return {layer if isinstance(layer, str) else place.path: place for layer, place in zip(wanted, places, strict=True)}
 
 

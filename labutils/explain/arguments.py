@@ -54,6 +54,14 @@ def check_images(opened: OpenModel, images: Any, *, name: str = "images") -> np.
     return array
 
 
+def refuse_features(images: np.ndarray, method: str) -> None:
+    """A method that covers or replaces pixels needs images; ``method`` is what to call it in the error."""
+    if images.ndim != 4:
+        raise ValueError(
+            f"images: {method} needs images, (n, H, W, C); the model takes feature vectors, {_shape(images.shape)}"
+        )
+
+
 def _as_numbers(values: Any, name: str) -> np.ndarray:
     if isinstance(values, list | tuple) and len({np.shape(value) for value in values}) > 1:
         shapes = ", ".join(_shape(np.shape(value)) for value in values)

@@ -79,7 +79,8 @@ def grad_cam(
     classes : None, int or n ints
         None takes each image's top class.
     layer : str, keras.Layer or None
-        Where to read the feature maps; None takes the last layer with spatial maps.
+        Where to read the feature maps; None takes the last layer with spatial maps, of a transformer what its last
+        attention looks at. Tokens are taken as maps where they are patches; the class token is left out.
     upsample : bool
         False leaves the maps at the layer's resolution, (n, h, w).
 

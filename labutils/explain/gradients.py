@@ -101,7 +101,7 @@ def guided_backprop(model: keras.Model, images: Any, classes: Classes = None) ->
     Beautiful, and nearly blind to the class and even to the weights (Adebayo et al., Sanity Checks for Saliency Maps,
     NeurIPS 2018): offered as a negative control. It acts on ReLUs in every form that the model's graph shows:
     ``activation="relu"``, ``ReLU()`` layers with any ``max_value`` or ``threshold``, ``relu6`` and raw operations.
-    Leaky ReLUs are left as they are. One forward and one backward pass.
+    Leaky ReLUs and GELUs are left as they are: of a transformer without a ReLU it is the saliency map. One forward and one backward pass.
 
     Parameters, returns and errors are those of `saliency`; and a `ValueError` where a ReLU is hidden inside a layer.
 

@@ -20,6 +20,7 @@ from labutils.explain.arguments import (
     check_count,
     check_images,
     check_pair,
+    refuse_features,
 )
 from labutils.explain.incremental import IncrementalRoute, find_chain
 from labutils.explain.progress import Progress, track
@@ -114,7 +115,7 @@ def occlusion(
     """
     opened = open_model(model)
     images = check_images(opened, images)
-    _refuse_features(images)
+    refuse_features(images, "occlusion")
     classes = check_classes(opened, classes, len(images))
     patches = lay_patches(images.shape[1:3], check_pair(patch, "patch"), check_pair(stride, "stride"))
     fills = check_baseline(opened, fill, images, name="fill")
@@ -168,13 +169,6 @@ def _covered(size: int, starts: np.ndarray, side: int) -> np.ndarray:
     """Which of the pixels along an axis a patch covers, (patches, size) of 0.0 and 1.0."""
     distance = np.arange(size) - starts[:, np.newaxis]
     return ((distance >= 0) & (distance < side)).astype(np.float64)
-
-
-def _refuse_features(images: np.ndarray) -> None:
-    if images.ndim != 4:
-        raise ValueError(
-            f"images: occlusion needs images, (n, H, W, C); the model takes feature vectors, {images.shape}"
-        )
 
 
 def lay_patches(size: tuple[int, int], sides: tuple[int, int], strides: tuple[int, int]) -> Patches:

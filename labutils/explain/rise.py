@@ -20,6 +20,7 @@ from labutils.explain.arguments import (
     check_images,
     check_pair,
     check_seed,
+    refuse_features,
 )
 from labutils.explain.progress import Progress, track
 from labutils.explain.surgery import TOP_CLASS, open_model
@@ -92,8 +93,7 @@ def rise(
     """
     opened = open_model(model)
     images = check_images(opened, images)
-    if images.ndim != 4:
-        raise ValueError(f"images: RISE masks images, (n, H, W, C); these are feature vectors, {images.shape}")
+    refuse_features(images, "RISE")
     classes = check_classes(opened, classes, len(images))
     masks, batch_size = check_count(masks, "masks"), check_count(batch_size, "batch_size")
     maker = _MaskMaker(images.shape[1:3], check_pair(cells, "cells"), _check_probability(keep))

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TOP_CLASS = -1
 """In an array of classes: this image's class with the largest logit."""
 
+_TOKENS_BESIDE = 16
+"""So many tokens may stand before the patches: the class token, a distillation token, registers."""
+
 _PROBABILITIES = {"softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "sigmoid"}  # v2: TensorFlow's own functions
 _RECTIFIERS = {"relu", "relu6"}
 
@@ -182,6 +185,30 @@ def stand_in(operation: Any, **attributes: Any) -> Callable:
     return other
 
 
+def _is_attention(operation: Any) -> bool:
+    import keras
+
+    return isinstance(operation, keras.layers.MultiHeadAttention)
+
+
+def _telling_attention(operation: Any, tell: Callable[[tf.Tensor], None]) -> Callable:
+    """An attention layer that hands its attention, (n, heads, tokens, tokens), to ``tell`` and goes on with it."""
+
+    def softmax(scores: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        attention = operation._softmax(scores, mask=mask)
+        tell(attention)
+        return attention
+
+    # Keras goes through its softmax layer only where scores are asked for; flash attention never has them.
+    other = stand_in(operation, _softmax=softmax, _flash_attention=False)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        outputs, scores = other(*args, **{**kwargs, "return_attention_scores": True})
+        return (outputs, scores) if kwargs.get("return_attention_scores") else outputs
+
+    return run
+
+
 def _only_positive_gradients(outputs: tf.Tensor) -> tf.Tensor:
     """The identity, whose gradient is cut at zero."""
     import tensorflow as tf
@@ -206,6 +233,16 @@ class Step:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+    def argument(self, name: str) -> Any:
+        """What the operation was called with in the graph, by the name of the parameter: a symbolic tensor, mostly."""
+        arguments = self.node.arguments
+        return inspect.signature(self.operation.call).bind(*arguments.args, **arguments.kwargs).arguments[name]
+
+    def number_of(self, symbol: Any) -> int:
+        """The number of a symbolic tensor that the operation was called with."""
+        symbols = zip(self.node.input_tensors, self.inputs, strict=True)
+        return next(number for tensor, number in symbols if tensor is symbol)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -216,9 +253,17 @@ class Place:
     tensor: int
     shape: tuple[int | None, ...]
 
+    grid: tuple[int, int] | None = None
+    """Of tokens, (None, tokens, width): rows and columns of the patches, the last of the tokens, row by row."""
+
     @property
     def is_spatial(self) -> bool:
-        return len(self.shape) == 4
+        return len(self.shape) == 4 or self.grid is not None
+
+    @property
+    def beside(self) -> int:
+        """How many tokens stand before the patches of the grid: the class token and its like."""
+        return self.shape[1] - self.grid[0] * self.grid[1]
 
 
 @dataclass
@@ -227,6 +272,8 @@ class _Flattened:
 
     steps: list[Step] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
+    grids: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of every tensor that comes from a map of known size: that map's rows and columns."""
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def add(self, graph: Any, arguments: list[int], prefix: str = "") -> list[int]:
@@ -241,10 +288,26 @@ class _Flattened:
                 outputs = [next(self.numbers) for _ in node.outputs]
                 self.steps.append(Step(operation, node, tuple(inputs), tuple(outputs)))
             number.update((id(tensor), output) for tensor, output in zip(node.outputs, outputs, strict=True))
+            for tensor, output in zip(node.outputs, outputs, strict=True):
+                self._inherit_grid(inputs, output, tensor.shape)
             if len(outputs) == 1:
-                shape = tuple(node.outputs[0].shape)
-                self.places.append(Place(prefix + operation.name, operation, outputs[0], (None, *shape[1:])))
+                shape = (None, *node.outputs[0].shape[1:])
+                grid = self._grid_of_tokens(outputs[0], shape)
+                self.places.append(Place(prefix + operation.name, operation, outputs[0], shape, grid))
         return [number[id(tensor)] for tensor in graph.outputs]
+
+    def _inherit_grid(self, inputs: list[int], output: int, shape: tuple) -> None:
+        own = tuple(shape[1:3]) if len(shape) == 4 and None not in shape[1:3] else None
+        inherited = next((self.grids[number] for number in inputs if number in self.grids), None)
+        if own or inherited:
+            self.grids.setdefault(output, own or inherited)
+
+    def _grid_of_tokens(self, number: int, shape: tuple) -> tuple[int, int] | None:
+        """The grid of the patches of (None, tokens, width); None where these are not a map's patches."""
+        grid = self.grids.get(number)
+        if grid is None or len(shape) != 3 or shape[1] is None:
+            return None
+        return grid if 0 <= shape[1] - grid[0] * grid[1] <= _TOKENS_BESIDE else None
 
 
 def _is_graph(operation: Any) -> bool:
@@ -412,8 +475,10 @@ class OpenModel:
         ----------
         layer : str, keras.Layer or None
             A name (``"block5_conv3"``, or ``"backbone/block5_conv3"`` where the name alone is not unique), a layer, or
-            None for the last layer with spatial maps, i.e. with an output of shape (n, h, w, channels). Of a layer that
-            is called several times the last call is taken.
+            None for the last layer with spatial maps, i.e. with an output of shape (n, h, w, channels); of a
+            transformer, which has none behind its attention, for what the last attention looks at. Tokens, (n, tokens,
+            width), count as maps where they are the patches of an earlier feature map, after up to 16 other tokens.
+            Of a layer that is called several times the last call is taken.
 
         Raises
         ------
@@ -437,39 +502,106 @@ class OpenModel:
         places = self._spatial_places()
         if not places:
             raise ValueError(f"layer: '{self.name}' has no layer with spatial maps (n, height, width, channels)")
+        maps = [index for index, place in enumerate(places) if place.grid is None]
+        # Behind its last attention a transformer reads off the class token alone: the patches matter up to there.
+        attended = next((self._looked_at(index) for index in reversed(self.attention_steps())), None)
+        tokens = [index for index, place in enumerate(places) if place.grid and place.tensor == attended]
+        if tokens and not (maps and maps[-1] > tokens[-1]):
+            return places[tokens[-1]]
+        places = [places[index] for index in maps] or places
         # A pooled 1 x 1 map has four axes as well, but no positions to tell apart.
         return next((place for place in reversed(places) if place.shape[1:3] != (1, 1)), places[-1])
+
+    def attention_steps(self) -> list[int]:
+        """Indices of the steps that are attention layers, from the first to the last."""
+        return [index for index, step in enumerate(self.steps) if _is_attention(step.operation)]
+
+    def _looked_at(self, index: int) -> int:
+        """The number of the tensor whose tokens ask, in the attention layer of this step."""
+        return self.steps[index].number_of(self.steps[index].argument("query"))
+
+    def tokens(self) -> Place:
+        """What the first attention layer looks at, with the grid of its patches.
+
+        Raises
+        ------
+        ValueError
+            The model has no attention layers in its graph, or their rows and columns are not the same tokens in every
+            layer, or these are not the patches of a grid.
+        """
+        indices = self.attention_steps()
+        if not indices:
+            raise ValueError(
+                f"model: '{self.name}' has no MultiHeadAttention layer in its graph (inside a layer of another kind it "
+                "is out of reach); a transformer such as labutils.vit.ViT is needed"
+            )
+        for index in indices:
+            self._refuse_other_attention(self.steps[index])
+        counts = [self.steps[index].argument("query").shape[1] for index in indices]
+        if len(set(counts)) > 1:
+            raise ValueError(f"model: the attention layers of '{self.name}' differ in their number of tokens: {counts}")
+        looked_at = self._looked_at(indices[0])
+        place = next((place for place in self.places if place.tensor == looked_at and place.grid), None)
+        if place is None:
+            raise ValueError(
+                f"model: the tokens that '{self.steps[indices[0]].operation.name}' of '{self.name}' looks at are not "
+                "the patches of a feature map, row by row, with the class token before them"
+            )
+        return place
+
+    def _refuse_other_attention(self, step: Step) -> None:
+        """Attention whose matrix is not one of tokens by the same tokens."""
+        query, value = step.argument("query"), step.argument("value")
+        layer = f"model: attention layer '{step.operation.name}' of '{self.name}'"
+        if len(query.shape) != 3:
+            raise ValueError(
+                f"{layer} looks at an input of shape {tuple(query.shape)}, (None, tokens, width) is needed"
+            )
+        if query is not value:
+            raise ValueError(
+                f"{layer} takes query and value from different tensors (cross-attention): its rows and columns are not "
+                "the same tokens, and cannot be followed from layer to layer"
+            )
 
     def reached_places(self) -> list[Place]:
         """The layers' outputs on the way to the logits, in the order in which they run; of nested models the layers."""
         reached = {*self._used, self.output}
         return [place for place in self.places if place.tensor in reached and not _is_graph(place.layer)]
 
-    def place(self, layer: str | keras.Layer) -> Place:
-        """The output of any layer on the way to the logits, with spatial maps or without; errors as those of `cut`."""
-        place = self._place(layer, spatial=False)
+    def place(self, layer: str | keras.Layer, *, argument: str = "layer") -> Place:
+        """The output of any layer on the way to the logits, with spatial maps or without; errors as those of `cut`.
+
+        They name the ``argument``.
+        """
+        place = self._place(layer, argument, spatial=False)
         if place.tensor not in {*self._used, self.output}:
             choices = self._choices(spatial=False)
-            raise ValueError(f"layer: '{place.path}' does not lead to the output of '{self.name}'; {choices}")
+            raise ValueError(f"{argument}: '{place.path}' does not lead to the output of '{self.name}'; {choices}")
         return place
 
-    def _place(self, layer: str | keras.Layer, *, spatial: bool = True) -> Place:
+    def _place(self, layer: str | keras.Layer, argument: str = "layer", *, spatial: bool = True) -> Place:
         import keras
 
         if isinstance(layer, keras.Operation):
             found = [place for place in self.places if place.layer is layer]
             if not found:
                 choices = self._choices(spatial=spatial)
-                raise ValueError(f"layer: '{layer.name}' is not a layer of '{self.name}'; {choices}")
+                raise ValueError(f"{argument}: '{layer.name}' is not a layer of '{self.name}'; {choices}")
             return found[-1]
         if not isinstance(layer, str):
-            raise TypeError(f"layer: a layer's name, a layer or None is needed, not {type(layer).__name__} {layer!r}")
+            raise TypeError(
+                f"{argument}: a layer's name, a layer or None is needed, not {type(layer).__name__} {layer!r}"
+            )
         found = [place for place in self.places if layer in (place.path, place.path.rpartition("/")[2])]
         if not found:
-            raise ValueError(f"layer: '{self.name}' has no layer '{layer}'; {self._choices(layer, spatial=spatial)}")
+            raise ValueError(
+                f"{argument}: '{self.name}' has no layer '{layer}'; {self._choices(layer, spatial=spatial)}"
+            )
         if len({id(place.layer) for place in found}) > 1:
             paths = sorted({place.path for place in found})
-            raise ValueError(f"layer: '{layer}' is the name of several layers of '{self.name}': choose from {paths}")
+            raise ValueError(
+                f"{argument}: '{layer}' is the name of several layers of '{self.name}': choose from {paths}"
+            )
         return found[-1]
 
     def _choices(self, wrong: str | None = None, *, spatial: bool = True) -> str:
@@ -581,6 +713,8 @@ class OpenModel:
                 if rectified:
                     values = tf.where(values > 0, values, leak * values)
                 if centre and place.is_spatial:
+                    if place.grid:
+                        values = tf.reshape(values[:, place.beside :], (-1, *place.grid))
                     score = values[:, tf.shape(values)[1] // 2, tf.shape(values)[2] // 2]
                 else:
                     score = tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
@@ -590,6 +724,64 @@ class OpenModel:
         gradient = self.compile(key, run, images, *numbers)(images, channel, leak)
         count(forward=len(images), backward=len(images))
         return gradient.numpy()
+
+    def attention(self, images: np.ndarray) -> np.ndarray:
+        """The attention of every layer, (layers, n, heads, tokens, tokens) float32. One forward pass an image."""
+
+        def run(images: tf.Tensor) -> tf.Tensor:
+            told: list[tf.Tensor] = []
+            self._run_telling(images, told.append)
+            return self._stacked(told)
+
+        attention = self.compile(("attention",), run, images)(images)
+        count(forward=len(images))
+        return attention.numpy()
+
+    def attention_gradients(self, images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every layer's attention A and dS_c/dA, both (layers, n, heads, tokens, tokens) float32.
+
+        One forward and one backward pass an image.
+        """
+        import tensorflow as tf
+
+        def run(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            told: list[tf.Tensor] = []
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+                def tell(attention: tf.Tensor) -> None:
+                    tape.watch(attention)
+                    told.append(attention)
+
+                score = _score(self._run_telling(images, tell), classes)
+            gradients = tape.gradient(score, told, unconnected_gradients="zero")
+            return self._stacked(told), self._stacked(gradients)
+
+        run = self.compile(("attention_gradients",), run, images, tf.TensorSpec([None], tf.int32))
+        attention, gradients = run(images, classes)
+        count(forward=len(images), backward=len(images))
+        return attention.numpy(), gradients.numpy()
+
+    def _run_telling(self, images: tf.Tensor, tell: Callable[[tf.Tensor], None]) -> tf.Tensor:
+        """Logits, every attention layer telling its attention on the way."""
+        import tensorflow as tf
+
+        told: list[int] = []
+        stand_ins = {
+            index: _telling_attention(self.steps[index].operation, lambda a: (told.append(1), tell(a)))
+            for index in self.attention_steps()
+        }
+        known = self.run({0: tf.cast(images, self.dtype)}, range(len(self.steps)), stand_ins=stand_ins)
+        if len(told) != len(stand_ins):
+            raise ValueError(f"model: an attention layer of '{self.name}' computes its attention in a way of its own")
+        return tf.cast(known[self.output], tf.float32)
+
+    def _stacked(self, attention: list[tf.Tensor]) -> tf.Tensor:
+        import tensorflow as tf
+
+        heads = [layer.shape[1] for layer in attention]
+        if len(set(heads)) > 1:
+            raise ValueError(f"model: the attention layers of '{self.name}' differ in their number of heads: {heads}")
+        return tf.stack([tf.cast(layer, tf.float32) for layer in attention])
 
     def feature_gradients(self, images: np.ndarray, classes: np.ndarray, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
         """Feature maps A at a cut and the gradient dS_c/dA, both (n, h, w, channels) float32.
@@ -635,12 +827,14 @@ class OpenModel:
 class Cut:
     """A model cut in two at a layer's output. Made by `OpenModel.cut`.
 
+    Of tokens, the patches are handed out as maps on their grid; the class token and its like are carried past.
+
     Attributes
     ----------
     path : str
         The layer's name, with the names of the models that it is nested in.
     shape : tuple
-        Shape of the layer's output, (None, h, w, channels).
+        Shape of the feature maps, (None, h, w, channels).
     tensor : int
         The number of the layer's output.
     """
@@ -648,6 +842,10 @@ class Cut:
     def __init__(self, opened: OpenModel, place: Place, head: list[int]):
         self._opened = opened
         self.path, self.shape, self.tensor = place.path, place.shape, place.tensor
+        self._beside: int | None = None
+        if place.grid:
+            self.shape = (None, *place.grid, place.shape[2])
+            self._beside = place.beside
         self._head = head
         steps = opened.steps
         self._trunk = [index for index in range(len(steps)) if index not in set(head)]
@@ -661,12 +859,20 @@ class Cut:
         import tensorflow as tf
 
         tensors = self._opened.run({0: tf.cast(images, self._opened.dtype)}, self._trunk)
-        return tensors[self.tensor], [tensors[number] for number in self._carried]
+        maps, carried = tensors[self.tensor], [tensors[number] for number in self._carried]
+        if self._beside is None:
+            return maps, carried
+        patches = tf.reshape(maps[:, self._beside :], (-1, *self.shape[1:]))
+        return patches, [maps[:, : self._beside], *carried]
 
     def head(self, maps: tf.Tensor, carried: list[tf.Tensor]) -> tf.Tensor:
         """Feature maps and what `trunk` gave besides them -> logits, (n, classes) float32; differentiable."""
         import tensorflow as tf
 
+        if self._beside is not None:
+            beside, *carried = carried
+            patches = tf.reshape(maps, (-1, self.shape[1] * self.shape[2], self.shape[3]))
+            maps = tf.concat([tf.cast(beside, patches.dtype), patches], axis=1)
         known = {self.tensor: maps, **dict(zip(self._carried, carried, strict=True))}
         return tf.cast(self._opened.run(known, self._head)[self._opened.output], tf.float32)
 

@@ -5,10 +5,11 @@
 
 from labutils.report.explanation import Evidence, ExplainedPhoto, Map, explain_photo, find_photo
 from labutils.report.methods import METHODS, Method, choose
-from labutils.report.network import Network, saved_network, vgg16_network
+from labutils.report.network import BUILT_IN, Network, saved_network, vgg16_network, vit_network
 from labutils.report.page import render
 
 __all__ = [
+    "BUILT_IN",
     "METHODS",
     "Evidence",
     "ExplainedPhoto",
@@ -21,4 +22,5 @@ __all__ = [
     "render",
     "saved_network",
     "vgg16_network",
+    "vit_network",
 ]

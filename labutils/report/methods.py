@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labutils.report.network import Network
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Method:
         Whether the map has a level that says nothing about places: only differences within it are then shown.
     has_gap : bool
         Whether the map should add up to a known number, so that it takes ``return_gap``.
+    needs_attention : bool
+        Whether it reads attention, and so is for transformers alone.
+    for_transformers : bool
+        Whether it says something of a transformer.
     """
 
     name: str
@@ -37,9 +44,33 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     has_level: bool = False
     has_gap: bool = False
+    needs_attention: bool = False
+    for_transformers: bool = True
+
+    def suits(self, network: Network) -> bool:
+        """Whether a report on this network has the method when nobody names it."""
+        return self.for_transformers if network.has_attention else not self.needs_attention
 
 
 METHODS: tuple[Method, ...] = (
+    Method(
+        "attention_map",
+        "Attention, last layer",
+        "How much the class token takes from each patch in the last layer, on average over its heads. It knows no class.",
+        needs_attention=True,
+    ),
+    Method(
+        "attention_rollout",
+        "Attention rollout",
+        "How much of each patch arrives at the class token through all layers. It is the same for every class.",
+        needs_attention=True,
+    ),
+    Method(
+        "gradient_rollout",
+        "Gradient rollout",
+        "As rollout, but of attention that speaks for the class: each head's is weighted by its gradient.",
+        needs_attention=True,
+    ),
     Method(
         "grad_cam",
         "Grad-CAM",
@@ -109,28 +140,34 @@ METHODS: tuple[Method, ...] = (
         "LRP",
         "The score, handed down from layer to layer: red speaks for the class, blue against it. The gap is what biases keep.",
         has_gap=True,
+        for_transformers=False,  # It has no rule for attention.
     ),
     Method(
         "guided_backprop",
         "Guided backprop",
         "Edges that excite the network. It hardly depends on the class: a control, not an explanation.",
+        for_transformers=False,  # A transformer has no ReLUs to guide, or those of its stem alone.
     ),
 )
 
 
-def choose(names: Sequence[str] | None) -> list[Method]:
-    """The methods of these names, in the order given; None gives all.
+def choose(names: Sequence[str] | None, network: Network | None = None) -> list[Method]:
+    """The methods of these names, in the order given; None gives all or, for a network, those that suit it.
 
     Raises
     ------
     ValueError
-        When a name is none of theirs.
+        When a name is none of theirs, or that of a method which this network cannot have.
     """
     known = {method.name: method for method in METHODS}
-    chosen = list(known) if names is None else [name.strip().lower().replace("-", "_") for name in names]
+    if names is None:
+        return [method for method in METHODS if network is None or method.suits(network)]
+    chosen = [name.strip().lower().replace("-", "_") for name in names]
     for name in chosen:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise ValueError(f"there is no method {name!r}{meant}; there are: {', '.join(known)}")
+        if network is not None and known[name].needs_attention and not network.has_attention:
+            raise ValueError(f"{name} reads attention, and {network.title} has no attention layers; --model vit has")
     return [known[name] for name in dict.fromkeys(chosen)]

@@ -8,10 +8,14 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from labutils import pretrained
+from labutils.explain.surgery import open_model
 
 if TYPE_CHECKING:
     import keras
@@ -45,6 +49,15 @@ class Network:
         """Height and width of its photos, in pixels."""
         height, width = self.model.input_shape[1:3]
         return height or DEFAULT_SIDE, width or DEFAULT_SIDE
+
+    @cached_property
+    def has_attention(self) -> bool:
+        """Whether it is a transformer whose attention can be laid over the photo."""
+        try:
+            open_model(self.model).tokens()
+        except (TypeError, ValueError):
+            return False
+        return True
 
     def prepare(self, photos: np.ndarray) -> np.ndarray:
         """Photos (n, H, W, 3) uint8 RGB as the model takes them, (n, H, W, C) float32."""
@@ -94,6 +107,18 @@ def vgg16_network(weights: str | Path = "auto") -> Network:
     return Network(f"VGG16, {_weights_title(weights, model)}", model, "vgg16", _names_of(model.output_shape[-1]))
 
 
+def vit_network(weights: str | Path = "auto") -> Network:
+    """A Vision Transformer with weights as `labutils.vit.ViT` takes them."""
+    from labutils import vit
+
+    model = vit.ViT(weights=weights)
+    return Network(f"ViT, {_weights_title(weights, model)}", model, "vit", _names_of(model.output_shape[-1]))
+
+
+BUILT_IN: dict[str, Callable[[str | Path], Network]] = {"vgg16": vgg16_network, "vit": vit_network}
+"""The networks of labutils by name; each function takes their weights."""
+
+
 def saved_network(path: Path, preparation: str | None = None, labels: Path | None = None) -> Network:
     """Any image classifier saved by Keras.
 
@@ -111,14 +136,9 @@ def saved_network(path: Path, preparation: str | None = None, labels: Path | Non
     ValueError
         When the file is not such a model, or the labels do not fit it.
     """
-    import keras
-
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many kinds; what matters is which file it was.
-        raise ValueError(f"{path} is not a model that Keras can load: {_first_line(error)}") from error
+    model = pretrained.open_saved(path)
     _require_image_classifier(model, path)
     preparation = preparation or "none"
     preprocessing(preparation)
@@ -133,8 +153,8 @@ def preprocessing(name: str) -> Callable[[np.ndarray], np.ndarray]:
     Parameters
     ----------
     name : str
-        ``"none"``; ``"scale01"`` (divide by 255); the name of a network of ``keras.applications``, such as ``"vgg16"``
-        or ``"mobilenet_v2"``; or ``"module:function"``, a function of (n, H, W, C) float32.
+        ``"none"``; ``"scale01"`` (divide by 255); ``"vit"`` (that of `labutils.vit`); the name of a network of
+        ``keras.applications``, such as ``"vgg16"`` or ``"mobilenet_v2"``; or ``"module:function"``, a function of (n, H, W, C) float32.
 
     Raises
     ------
@@ -145,6 +165,10 @@ def preprocessing(name: str) -> Callable[[np.ndarray], np.ndarray]:
         return lambda photos: photos
     if name == "scale01":
         return lambda photos: photos / 255
+    if name == "vit":
+        from labutils import vit
+
+        return vit.preprocess_input
     if ":" in name:
         return _imported(name)
     import keras
@@ -155,7 +179,7 @@ def preprocessing(name: str) -> Callable[[np.ndarray], np.ndarray]:
             each for each in dir(keras.applications) if hasattr(getattr(keras.applications, each), "preprocess_input")
         ]
         raise ValueError(
-            f"there is no preprocessing {name!r}; there are: none, scale01, {', '.join(known)}, or module:function"
+            f"there is no preprocessing {name!r}; there are: none, scale01, vit, {', '.join(known)}, or module:function"
         )
     return network.preprocess_input
 
@@ -196,12 +220,11 @@ def _read_labels(path: Path | None, count: int) -> tuple[str, ...]:
 
 
 def _names_of(count: int) -> tuple[str, ...]:
-    """The names of one of VGG16's class lists; numbers where ImageNet's cannot be had."""
-    from labutils.vgg16 import class_names
+    """The names of one of labutils's class lists; numbers where ImageNet's cannot be had."""
     from labutils.weights import WeightsError
 
     try:
-        return tuple(name.replace("_", " ") for name in class_names(count))
+        return tuple(name.replace("_", " ") for _, name in pretrained.classes_of(count))
     except (WeightsError, ValueError):
         return _numbered(count)
 

@@ -13,9 +13,13 @@ import numpy as np
 from labutils.training.dataset import PhotoSet
 from labutils.training.export import calibration_error
 from labutils.training.fit import Recipe
+from labutils.training.transformer import VitRecipe
 
 SAMPLE_CLASSES = {"cat": "cat", "coffee": "cup", "astronaut": "person", "motorcycle": "motorbike", "flower": "flower"}
 """Sample photos that show one of the course's classes; none of them is trained on."""
+
+
+_INPUTS = {"vgg16": "BGR minus the channel means", "vit": "RGB from -1 to 1"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def licence_rows(photos: Path) -> dict[str, str]:
 def model_card(
     *,
     title: str,
-    recipe: Recipe,
+    network: str,
+    recipe_lines: list[str],
     train: PhotoSet,
     photos: Path,
     teacher: Path | None,
@@ -82,22 +87,28 @@ def model_card(
     uncalibrated: np.ndarray,
     temperature: float,
     samples: dict[str, list[tuple[str, float]]],
-    held_out: dict | None,
     size: int,
+    held_out: dict | None = None,
+    localisation: dict[str, dict[str, float]] | None = None,
 ) -> str:
-    """The card as Markdown. ``samples`` maps a sample's name to its best (class, probability) pairs, ``size`` is in bytes."""
+    """The card as Markdown.
+
+    ``network`` is "vgg16" or "vit", ``samples`` maps a sample's name to its best (class, probability) pairs, ``size`` is
+    in bytes, ``localisation`` is what `labutils.training.localisation` measured.
+    """
     parts = [
         f"# {title}\n",
-        f"Trained {date.today().isoformat()} by `python -m labutils.training`. {size / 1e6:.1f} MB, float16 on disk. Inputs: 224 x 224 x 3, as "
-        "`labutils.vgg16.preprocess_input` gives them (BGR minus the channel means). "
+        f"Trained {date.today().isoformat()} by `python -m labutils.training {network}`. {size / 1e6:.1f} MB, float16 on "
+        f"disk. Inputs: 224 x 224 x 3, as `labutils.{network}.preprocess_input` gives them ({_INPUTS[network]}). "
         f"Outputs: probabilities of {len(evaluation.classes)} classes.\n",
         "It is for teaching how explanations of classifiers work, offline and on a small laptop. It is not for decisions "
         "about people or anything that matters.\n",
         _results(evaluation, uncalibrated, temperature),
         _samples(samples),
         _held_out(held_out),
+        _localisation(localisation),
         _failures(evaluation),
-        _recipe(recipe, teacher),
+        _recipe(recipe_lines, teacher),
         _data(train, photos),
     ]
     return "\n".join(part for part in parts if part).rstrip() + "\n"
@@ -175,7 +186,38 @@ def _failures(evaluation: Evaluation) -> str:
     )
 
 
-def _recipe(recipe: Recipe, teacher: Path | None) -> str:
+def _localisation(scores: dict[str, dict[str, float]] | None) -> str:
+    if not scores:
+        return ""
+    columns = list(next(iter(scores.values())))
+    rows = [f"| {name} | " + " | ".join(f"{row[key]:.2f}" for key in columns) + " |" for name, row in scores.items()]
+    return "\n".join(
+        [
+            "## Where its maps point\n",
+            "Sample photos, each in every cell of a 2 x 2 mosaic. *Object hit*: the map's peak lies on the outlined object "
+            "(15 pixels of tolerance), the other cells showing textures. *Share, textures*: how much of the positive map "
+            "lies in the photo's cell there. *Share, photos*: the same with other photos in the other cells, each asked for "
+            "in turn; a map that knows no class gets exactly 0.25.\n",
+            "| map | " + " | ".join(columns) + " |",
+            "|---" * (len(columns) + 1) + "|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _recipe(recipe_lines: list[str], teacher: Path | None) -> str:
+    lines = ["## Recipe\n", *recipe_lines]
+    if teacher:
+        readme = teacher.parent / "README.md"
+        paragraphs = readme.read_text().split("\n\n") if readme.exists() else []
+        about = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+        lines.append(f"- Teacher: `{teacher.name}`. {about}".rstrip())
+    return "\n".join([*lines, ""])
+
+
+def vgg16_recipe(recipe: Recipe, taught: bool) -> list[str]:
+    """A `Recipe` in words, a line a point; ``taught`` says whether there was a teacher."""
     phases = ", then ".join(
         f"{phase.epochs} epochs at {phase.side} x {phase.side} (crops from {phase.smallest:.0%} of the area"
         + (f", annealed from {phase.rate:g}" if phase.rate else "")
@@ -183,28 +225,45 @@ def _recipe(recipe: Recipe, teacher: Path | None) -> str:
         for phase in recipe.phases
     )
     lines = [
-        "## Recipe\n",
         f"- Channels {'-'.join(map(str, recipe.channels))}, dense {' and '.join(map(str, recipe.dense))}; batch norm after every layer "
         "and global average pooling while training, both folded exactly into the shipped VGG16 (`fc1` has the same weights at all 49 positions).",
         f"- {phases}; AdamW {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, one cosine of "
         f"{recipe.cosine_epochs} epochs with one of warm-up, batch {recipe.batch_size}, {recipe.precision}, averaged weights, seed {recipe.seed}.",
-        f"- Photos drawn with probability (class size)^-{recipe.evenness:g}. Random crop, flip, zoom out, backdrops of cut-outs replaced, "
-        "colour, grey, blur, sharpening, noise, erasing, CutMix and mixup. "
-        f"At the end {recipe.prior:g} x log(class size) was added to the logits, which gives back part of what even sampling took.",
+        f"- Photos drawn with probability (class size)^-{recipe.evenness:g}. {_VARIED}erasing, CutMix and mixup. {_PRIOR.format(recipe.prior)}",
     ]
-    if teacher:
+    if taught:
         lines.append(
             f"- Loss: {recipe.label_weight:g} x cross-entropy (label smoothing {recipe.label_smoothing:g}) + "
             f"{recipe.mapped_weight:g} x soft labels through the teacher's 1000 classes + {recipe.imagenet_weight:g} x the teacher's own "
             f"1000 classes + {recipe.map_weight:g} x its last feature map. See `labutils/training/teacher.py`."
         )
-        readme = teacher.parent / "README.md"
-        paragraphs = readme.read_text().split("\n\n") if readme.exists() else []
-        about = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
-        lines.append(f"- Teacher: `{teacher.name}`. {about}".rstrip())
     else:
         lines.append(f"- Loss: cross-entropy with label smoothing {recipe.label_smoothing:g}; no teacher.")
-    return "\n".join([*lines, ""])
+    return lines
+
+
+def vit_recipe(recipe: VitRecipe, steps: int) -> list[str]:
+    """A `VitRecipe` in words, a line a point; ``steps`` is how many were taken in all."""
+    phases = ", then ".join(
+        f"{phase.epochs:g} epochs with {phase.kept} of each view's tokens{' and no mixing' if phase.calm else ''}"
+        for phase in recipe.phases
+    )
+    return [
+        f"- A hybrid: blocks 1 to 4 of the bundled VGG16, frozen, as the stem; 1 x 1 patch embedding of its 14 x 14 map; "
+        f"{recipe.depth} pre-norm blocks of width {recipe.width}, {recipe.heads} heads, {recipe.hidden} hidden units.",
+        f"- {recipe.views} rounds of augmented views, each of as many as there are photos, carried through the stem once. Photos drawn with "
+        f"probability (class size)^-{recipe.evenness:g}; crops from {recipe.smallest:.0%} of the area. {_VARIED}erasing, CutMix and mixup; in "
+        f"training also flipped token grids and rectangles of tokens from another view ({recipe.mixed:.0%}).",
+        f"- {phases}: {steps} steps of {recipe.batch_size} views; AdamW {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, one "
+        f"cosine, stochastic depth {recipe.drop_path:g}, averaged weights, seed {recipe.seed}. {_PRIOR.format(recipe.prior)}",
+        f"- Loss: cross-entropy (label smoothing {recipe.label_smoothing:g}) + {recipe.mapped_weight:g} x soft labels through the teacher's "
+        f"1000 classes + {recipe.imagenet_weight:g} x the teacher's own 1000 classes, all from the class token, + {recipe.map_weight:g} x the "
+        "teacher's last feature map, from the patches. See `labutils/training/transformer.py`.",
+    ]
+
+
+_VARIED = "Random crop, flip, zoom out, backdrops of cut-outs replaced, colour, grey, blur, sharpening, noise, "
+_PRIOR = "At the end {:g} x log(class size) was added to the logits, which gives back part of what even sampling took."
 
 
 def _data(train: PhotoSet, photos: Path) -> str:

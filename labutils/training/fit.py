@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
+from labutils.training import checkpoint
 from labutils.training.augment import augment, to_network_input
 from labutils.training.dataset import SIDE, PhotoSet, backdrop_masks, sampling_weights
 from labutils.training.network import training_network
@@ -292,28 +291,16 @@ class Trainer:
             *(v.value for v in self.optimizer.variables),
         ]
 
+    def _made_with(self) -> dict:
+        return {"recipe": asdict(self.recipe), "classes": self.train.classes}
+
     def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        arrays = {f"a{i}": variable.numpy() for i, variable in enumerate(self._everything())}
-        note = json.dumps({"recipe": asdict(self.recipe), "classes": self.train.classes, **asdict(self.progress)})
-        half = self.work / "checkpoint.tmp.npz"
-        np.savez(half, note=note, **arrays)
-        os.replace(half, self.work / "checkpoint.npz")
+        checkpoint.save(self.work, self._everything(), {**self._made_with(), **asdict(self.progress)})
 
     def restore(self) -> None:
         """Go on from the checkpoint in ``work`` where there is one; ValueError when it is of another recipe or other classes."""
-        path = self.work / "checkpoint.npz"
-        if not path.exists():
-            return
-        with np.load(path) as saved:
-            note = json.loads(str(saved["note"]))
-            now = {"recipe": json.loads(json.dumps(asdict(self.recipe))), "classes": self.train.classes}
-            different = [key for key, value in now["recipe"].items() if note["recipe"].get(key) != value]
-            if different or note["classes"] != now["classes"]:
-                what = ", ".join(different) or "classes"
-                raise ValueError(f"{path} is of another run (different: {what}); delete it or choose another --work")
-            for i, variable in enumerate(self._everything()):
-                variable.assign(saved[f"a{i}"])
+        note = checkpoint.restore(self.work, self._everything(), self._made_with())
+        if note:
             self.progress = Progress(note["epoch"], note["history"])
-        tqdm.write(f"going on after epoch {self.progress.epoch} of {self.recipe.epochs}")
+            tqdm.write(f"going on after epoch {self.progress.epoch} of {self.recipe.epochs}")

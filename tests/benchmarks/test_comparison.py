@@ -11,7 +11,8 @@ from benchmarks.compare import LABUTILS, compare
 from benchmarks.libraries import LIBRARIES, Library, Rival
 from benchmarks.libraries.by_hand import logits_model
 from benchmarks.methods import METHODS, named
-from benchmarks.scene import Scene
+from benchmarks.scene import Scene, scene_of
+from labutils.vit import Architecture, build_network
 
 L = keras.layers
 
@@ -24,6 +25,16 @@ def scene():
     maps = L.Conv2D(8, 3, padding="same", activation="relu", name="maps")(L.MaxPooling2D()(maps))
     model = keras.Model(image, L.Dense(5, activation="softmax", name="predictions")(L.Flatten()(maps)))
     return Scene("tiny", model, np.random.default_rng(0).normal(0, 2, (1, 16, 16, 3)).astype(np.float32), "maps")
+
+
+@pytest.fixture
+def tokens():
+    """A transformer of two blocks on a random image of 2 x 2 patches."""
+    keras.utils.set_random_seed(0)
+    model = build_network(Architecture(patch=8, width=6, depth=2, heads=2, hidden=8, outputs=5), 16)
+    for variable in model.variables:  # a class token and biases of zero would hide a weight that was not copied
+        variable.assign(variable + 0.3 * keras.random.normal(variable.shape))
+    return Scene("tokens", model, np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32), None)
 
 
 TINY = {
@@ -49,11 +60,38 @@ def test_whoever_computes_the_same_gets_the_same_map(name, scene):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_runs_from_its_record(method, scene):
+def test_every_method_runs_from_its_record(method, scene, tokens):
+    scene = tokens if method.network == "vit" else scene
     options = TINY.get(method.name, method.options)
     assert method.run(scene, options) is not None
     found = method.map(scene, options)
     assert found is None or found.shape == ((8, 8) if method.layer else (16, 16))
+
+
+def test_vit_keras_gives_the_same_rollout(tokens):
+    pytest.importorskip("vit_keras.visualize")
+    ours, theirs = compare(named(["attention_rollout"])[0], tokens, {}, rounds=1)
+    assert ours.passes == "1 + 0"
+    assert not theirs.fails
+    assert theirs.agreement.rank > 0.9999
+    assert theirs.agreement.difference < 1e-4
+
+
+def test_the_vit_keras_twin_has_the_models_logits(tokens):
+    pytest.importorskip("vit_keras.visualize")
+    from benchmarks.libraries.vit_keras import _compare, twin
+
+    network = twin(tokens.model, tokens.images)  # raises where the logits differ
+    tokens.model.get_layer("block2_attention").set_weights(
+        [1.5 * array for array in tokens.model.get_layer("block2_attention").get_weights()]
+    )
+    with pytest.raises(ValueError, match="twin of 'vit' has other logits"):
+        _compare(tokens.model, network, tokens.images)
+
+
+def test_a_network_is_built_once():
+    assert scene_of("vit", quick=True) is scene_of("vit", quick=True)
+    assert scene_of("vit", quick=True).model.get_layer("block2_attention").num_heads == 12
 
 
 def test_passes_are_counted_and_rounds_timed(scene):

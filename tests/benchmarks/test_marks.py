@@ -49,11 +49,13 @@ def test_what_was_not_measured_has_no_verdict():
 def test_every_mark_is_read_from_what_a_run_finds():
     """A renamed method or rival would leave its mark "not measured" for ever."""
     from benchmarks.libraries.by_hand import PASSES
+    from benchmarks.libraries.vit_keras import CALLS
 
     findings = Findings()
     for method in METHODS:
         findings.rows += rows(method.name, [1.0], [1.0])
     findings.rows.append(Row("score_cam", "by hand", PASSES, Timing([1.0]), Timing([1.0])))
+    findings.rows.append(Row("attention_rollout", "vit-keras", CALLS, Timing([1.0]), Timing([1.0])))
     findings.rows.append(Row("smooth_grad", "tf-keras-vis", "SmoothGrad", Timing([1.0]), Timing([1.0])))
     for name in (*occlusion.LIMITS, "occlusion error", "memory score_cam", "memory rise", "memory occlusion"):
         findings.numbers[name] = 1.0, 1.0

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from labutils.course import Status
-from labutils.course.judging import RTOL, closest_mistake, compare, described, first_problem, plain, same
+from labutils.course.judging import (
+    RTOL,
+    as_number,
+    closest_mistake,
+    compare,
+    described,
+    first_problem,
+    plain,
+    same,
+    verdict_on_array,
+)
 
 
 class Liar:
@@ -152,3 +162,38 @@ def test_compare_accepts_the_right_result_even_where_a_mistake_gives_the_same():
     assert (verdict.mistake, verdict.message) == ("sign", "The sign is wrong.")
     verdict = compare(3 * right, right, {"sign": (-right, "The sign is wrong.")}, otherwise="No.")
     assert (verdict.status, verdict.mistake, verdict.message) == (Status.WRONG, "", "No.")
+
+
+@pytest.mark.parametrize(
+    ("found", "number"),
+    [(3, 3.0), (0.5, 0.5), (np.array([[2]]), 2.0), (np.array(1.5, np.float32), 1.5)],
+)
+def test_one_number_in_whatever_wrapping(found, number):
+    assert as_number(found) == number
+
+
+@pytest.mark.parametrize("found", [True, np.array(True), np.array([1, 2]), "3", None, [3], {"unreadable": "set"}])
+def test_what_is_not_one_number(found):
+    assert as_number(found) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "mistake"),
+    [
+        (np.array([1.0, 2.0]), None),
+        (np.array([2.0, 1.0]), "reversed"),
+        (np.array([3.0]), "summed"),  # a mistake that gives another shape
+        (np.array([7.0, 7.0]), ""),
+        (np.array([1, 2]), "wrong_dtype"),  # right, but of a kind that is not wanted
+        ("text", "not_an_array"),
+    ],
+)
+def test_verdict_on_array(found, mistake):
+    mistakes = {"reversed": (np.array([2.0, 1.0]), "Backwards."), "summed": (np.array([3.0]), "Summed.")}
+    verdict = verdict_on_array(found, np.array([1.0, 2.0]), mistakes, what="the result", otherwise="No.")
+    if mistake is None:
+        assert verdict.passed
+    else:
+        assert verdict.status is Status.WRONG
+        assert verdict.mistake == mistake
+        assert verdict.message

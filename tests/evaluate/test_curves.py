@@ -245,7 +245,7 @@ def test_errors(model, options, error, message):
 
 def test_feature_vectors_are_refused():
     model = zoo.dense_net(([[1.0], [2.0]], [0.0]))
-    with pytest.raises(ValueError, match="takes feature vectors; deletion needs images"):
+    with pytest.raises(ValueError, match="images: deletion needs images"):
         deletion_curve(model, [[1.0, 2.0]], [[1.0, 2.0]])
     with pytest.raises(ValueError, match=r"images: \(n, H, W, C\)"):
         blurred(np.zeros((3, 3)))

@@ -6,7 +6,8 @@ import pytest
 import zoo
 
 from labutils import explain
-from labutils.evaluate import confident_mosaics, grid_pointing_game
+from labutils.evaluate import confident_mosaics, grid_pointing_game, textured_mosaics
+from labutils.photos import mosaic, mosaic_cells
 
 RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)
 
@@ -128,6 +129,76 @@ def test_photos_and_model_stay_as_they_were(model):
 def test_errors(model, photos, options, error, message):
     with pytest.raises(error, match=message):
         confident_mosaics(model, photos, preprocess=preprocess, **{"grid": (1, 2), **options})
+
+
+class TestTextured:
+    def make(self, model, *colours, **options):
+        options = {"preprocess": preprocess, "seed": 0, **options}
+        return textured_mosaics(model, plain(*colours, size=(12, 16)), **options)
+
+    def test_each_sure_photo_lies_in_each_cell_among_all_textures(self, model):
+        from skimage import data
+
+        made = self.make(model, RED, GREY, BLUE)
+        assert made.images.shape == (8, 12, 16, 3)
+        assert made.images.dtype == np.uint8
+        assert made.grid == (2, 2)
+        np.testing.assert_array_equal(made.photos, [0] * 4 + [2] * 4)
+        np.testing.assert_array_equal(made.classes, [0] * 4 + [2] * 4)
+        np.testing.assert_array_equal(made.cells, [0, 1, 2, 3] * 2)
+        np.testing.assert_allclose(made.inputs, made.images / np.float32(200), rtol=1e-6)
+        surfaces = [np.stack([getattr(data, name)()] * 3, axis=-1) for name in ("brick", "grass", "gravel")]
+        small = [mosaic([surface] * 4, size=(12, 16))[0][:6, :8] for surface in surfaces]
+        orders = set()
+        for image, cell, photo in zip(made.images, made.cells, made.photos, strict=True):
+            pieces = [image[top:bottom, left:right] for top, left, bottom, right in mosaic_cells((2, 2), (12, 16))]
+            np.testing.assert_array_equal(pieces[cell], np.broadcast_to((RED, GREY, BLUE)[photo], (6, 8, 3)))
+            others = [piece for index, piece in enumerate(pieces) if index != cell]
+            found = [next(i for i, surface in enumerate(small) if (surface == piece).all()) for piece in others]
+            assert sorted(found) == [0, 1, 2]
+            orders.add(tuple(found))
+        assert len(orders) > 2
+
+    def test_a_flat_map_and_the_centre_score_one_cells_share_and_the_photo_one(self, model):
+        made = self.make(model, RED, GREEN)
+        flat = np.ones(made.images.shape[:3])
+        down, across = np.arange(12)[:, None] - 5.5, np.arange(16) - 7.5
+        centre = np.broadcast_to(np.exp(-(down**2 + across**2) / 8), flat.shape)
+        colourful = np.ptp(made.images.astype(int), axis=-1)  # knows no class, but where something is
+        for maps, score in ((flat, 0.25), (centre, 0.25), (colourful, 1.0)):
+            np.testing.assert_allclose(grid_pointing_game(maps, made.cells, grid=made.grid), np.full(8, score))
+
+    def test_larger_grids_true_classes_and_seeds(self, model):
+        made = self.make(model, RED, RED, GREEN, grid=(2, 3), classes=[2, 0, 0])
+        assert made.images.shape == (6, 12, 16, 3)
+        assert set(made.photos) == {1}
+        np.testing.assert_array_equal(made.cells, range(6))
+        assert made.grid == (2, 3)
+        np.testing.assert_array_equal(self.make(model, RED).images, self.make(model, RED).images)
+        assert (self.make(model, RED).images != self.make(model, RED, seed=1).images).any()
+        assert self.make(model, RED, size=(20, 24)).images.shape == (4, 20, 24, 3)
+
+    def test_no_photo_to_be_sure_of(self, model):
+        # A grey one has 1/3 of each class; the surer one e^(10 * 0.045) = 1.57 of 1 + 1 + 1.57: 0.44.
+        with pytest.raises(
+            ValueError, match=r"there is none .* at least 0.9. Surest photo .*: class 2 0.44, class 0 0.33"
+        ):
+            self.make(model, GREY, (85, 85, 94))
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"grid": (20, 20)}, ValueError, "grid of 20 x 20 does not fit into 12 x 16"),
+            ({"confidence": "high"}, TypeError, "confidence"),
+            ({"seed": -1}, ValueError, "seed"),
+            ({"classes": [3]}, ValueError, "classes: 3 is out of range"),
+        ],
+    )
+    def test_errors(self, model, options, error, message):
+        with pytest.raises(error, match=message):
+            self.make(model, RED, **options)
+        with pytest.raises(ValueError, match=r"photos: .*uint8 is needed.* not float64"):
+            textured_mosaics(model, plain(RED) / 255)
 
 
 def test_grad_cam_finds_the_sample_photos_with_the_bundled_network():

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import twins_evaluate
+import zoo
 
+from labutils import explain
 from labutils.evaluate import centre_baseline, grid_pointing_game, pointing_game
 from labutils.photos import mosaic
 
@@ -138,6 +140,17 @@ class TestGridPointingGame:
     def test_one_cell_for_all(self):
         maps = np.random.default_rng(3).random((3, 4, 4))
         np.testing.assert_array_equal(grid_pointing_game(maps, 1), grid_pointing_game(maps, [1, 1, 1]))
+
+    def test_what_knows_no_class_scores_one_cells_share_of_a_whole_mosaic(self):
+        # The shares of the four cells add up to 1 whatever the map: rollout's mean is 1/4, and no test of rollout.
+        model, classes = zoo.transformer(), [0, 1, 2, 3]
+        for photo in zoo.photos(3, zoo.TOKENS):
+            asked = np.stack([photo] * 4)
+            shares = grid_pointing_game(explain.attention_rollout(model, asked, classes), range(4))
+            assert np.ptp(shares) > 0.01
+            assert shares.mean() == pytest.approx(1 / 4, abs=1e-6)
+        shares = grid_pointing_game(explain.gradient_rollout(model, asked, classes), range(4))
+        assert abs(shares.mean() - 1 / 4) > 0.01
 
 
 MASKS = np.zeros((3, 4, 5), bool)

@@ -85,9 +85,10 @@ class TestActivations:
     @pytest.mark.parametrize(
         ("layers", "error", "message"),
         [
-            ("fcc", ValueError, "has no layer 'fcc'; close names: 'fc'"),
-            ("xyz", ValueError, "has no layer 'xyz'; layers: 'conv1', 'pool', .*'predictions'"),
-            (["conv1", 3], TypeError, "a layer's name, a layer or None is needed, not int 3"),
+            ("fcc", ValueError, "^layers: '.*' has no layer 'fcc'; close names: 'fc'"),
+            ("xyz", ValueError, "^layers: '.*' has no layer 'xyz'; layers: 'conv1', 'pool', .*'predictions'"),
+            (["conv1", 3], TypeError, "^layers: a layer's name, a layer or None is needed, not int 3"),
+            (L.Dense(3, name="stranger"), ValueError, "^layers: 'stranger' is not a layer of"),
             ([], ValueError, "layers: an empty list"),
         ],
     )
@@ -102,7 +103,7 @@ class TestActivations:
         keras.Model(image, side)
         inner = keras.Model(image, [L.Dense(3, name="main")(tensor), side])
         model = keras.Model(inner.input, inner.outputs[0])
-        with pytest.raises(ValueError, match="'side'"):
+        with pytest.raises(ValueError, match=r"^layers: .*'side'"):
             activations(model, np.ones((4, 4, 1)), "side")
 
 

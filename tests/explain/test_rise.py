@@ -183,5 +183,5 @@ def test_wrong_arguments_are_named(options, error, message):
 
 
 def test_feature_vectors_are_refused():
-    with pytest.raises(ValueError, match="images: RISE masks images"):
+    with pytest.raises(ValueError, match="images: RISE needs images"):
         rise(zoo.dense_net(([[1.0], [1.0]], [0.0])), np.ones(2))

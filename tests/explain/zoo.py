@@ -189,6 +189,51 @@ def vgg_like(seed=0):
     return shake(keras.Model(image, L.Dense(5, activation="softmax", name="predictions")(tensor)), seed)
 
 
+TOKENS = (8, 12, 3)  # 2 x 3 patches of 4 x 4
+
+
+def transformer(
+    seed=0, *, before=1, pooled=False, depth=2, heads=2, call=None, nested=None, dtype=None, final="softmax", **options
+):
+    """A tiny ViT on images that are not square, its layers named as those of `labutils.vit`.
+
+    before : how many tokens stand before the patches. pooled : the head reads the mean over all tokens and not token 0.
+    call, options : of each MultiHeadAttention's call, and of the layer. nested : "functional" or "sequential", the
+    transformer used as a layer in a model of that kind.
+    """
+    from labutils.vit_layers import ClassToken, PositionEmbedding
+
+    image = keras.Input(TOKENS)
+    tensor = L.Conv2D(6, 4, strides=4, name="patch_embedding", dtype=dtype)(L.Rescaling(1 / 64, dtype=dtype)(image))
+    tensor = L.Reshape((-1, 6), name="patches", dtype=dtype)(tensor)
+    for number in reversed(range(before)):
+        tensor = ClassToken(name="class_token" if number == 0 else f"register{number}", dtype=dtype)(tensor)
+    tensor = PositionEmbedding(name="position_embedding", dtype=dtype)(tensor)
+    for block in range(1, depth + 1):
+        looked_at = L.LayerNormalization(epsilon=1e-6, name=f"block{block}_norm1", dtype=dtype)(tensor)
+        attention = L.MultiHeadAttention(heads, 3, name=f"block{block}_attention", dtype=dtype, **options)
+        given = attention(looked_at, looked_at, **(call or {}))
+        given = given[0] if isinstance(given, tuple | list) else given
+        tensor = L.Add(name=f"block{block}_add1", dtype=dtype)([tensor, given])
+        given = L.LayerNormalization(epsilon=1e-6, name=f"block{block}_norm2", dtype=dtype)(tensor)
+        given = L.Dense(12, activation="gelu", name=f"block{block}_dense1", dtype=dtype)(given)
+        given = L.Dense(6, name=f"block{block}_dense2", dtype=dtype)(given)
+        tensor = L.Add(name=f"block{block}_add2", dtype=dtype)([tensor, given])
+    tensor = L.LayerNormalization(epsilon=1e-6, name="norm", dtype=dtype)(tensor)
+    if pooled:
+        tensor = L.GlobalAveragePooling1D(name="pool", dtype=dtype)(tensor)
+    else:
+        tensor = L.Flatten()(L.Cropping1D((0, tensor.shape[1] - 1), name="class_output", dtype=dtype)(tensor))
+    logits = L.Dense(4, activation=final, name="predictions", dtype=dtype)
+    if nested is None:
+        return shake(keras.Model(image, logits(tensor)), seed)
+    body = keras.Model(image, tensor, name="body")
+    if nested == "sequential":
+        return shake(keras.Sequential([keras.Input(TOKENS), body, logits]), seed)
+    outer = keras.Input(TOKENS)
+    return shake(keras.Model(outer, logits(body(L.Activation("linear")(outer)))), seed)
+
+
 def photos(n=3, size=SIZE, seed=1):
     """n random uint8 images with some structure."""
     rng = np.random.default_rng(seed)

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import RTOL, closest_mistake, described, first_problem, passed, plain, same, wrong
+from labutils.course.judging import (
+    as_number,
+    described,
+    first_problem,
+    passed,
+    plain,
+    same,
+    verdict_on_array,
+    wrong,
+)
 
 CONV_LAYERS = ("block1_conv1", "block4_conv3", "block5_conv3")
 """The tiny network's convolutions, from the image upwards; the names are VGG16's."""
@@ -214,34 +223,6 @@ def _corner_aligned(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return zoom(maps, (1, height / maps.shape[1], width / maps.shape[2]), order=1)
 
 
-def _verdict(
-    found: Any,
-    expected: np.ndarray,
-    mistakes: Mapping[str, tuple[Any, str]],
-    *,
-    what: str,
-    otherwise: str,
-    axes: str = "",
-    kinds: str = "f",
-    rtol: float = RTOL,
-) -> Verdict:
-    """Right, one of the known mistakes (also those that give another shape), unusable, or wrong without a name."""
-    if isinstance(found, np.ndarray):
-        if same(found, expected, rtol=rtol) and found.dtype.kind in kinds:
-            return passed()
-        name = closest_mistake(found, {name: twin for name, (twin, _) in mistakes.items()}, rtol=rtol)
-        if name:
-            return wrong(mistakes[name][1], name)
-    return first_problem(found, expected.shape, what=what, axes=axes, kinds=kinds) or wrong(otherwise)
-
-
-def _number(found: Any) -> float | None:
-    """A result that is one number, in whatever wrapping; None for anything else."""
-    if isinstance(found, np.ndarray) and found.size == 1:
-        found = found.item()
-    return float(found) if isinstance(found, int | float) else None
-
-
 SOFTMAX_LEFT_ON = "These are the gradients of the probability: the softmax is still between the score and the features."
 CLASS_IGNORED = (
     "The map is that of each photo's top class, whatever class is asked for. Where does your code use `classes`?"
@@ -359,7 +340,7 @@ def _judge_logits(arrays: Arrays, case: Case) -> Verdict:
         ),
         "bias_forgotten": (logits - bias, "The last layer's bias is missing."),
     }
-    verdict = _verdict(
+    verdict = verdict_on_array(
         arrays["logits"],
         logits,
         mistakes,
@@ -520,7 +501,7 @@ def _judge_features_and_gradients(arrays: Arrays, case: Case) -> Verdict:
     for layer, (other, _, _) in others.items():
         if layer != asked and same(returned[0], other):
             return wrong(WRONG_LAYER, "wrong_layer")
-    verdict = _verdict(
+    verdict = verdict_on_array(
         returned[0],
         features,
         {},
@@ -556,7 +537,7 @@ def _judge_features_and_gradients(arrays: Arrays, case: Case) -> Verdict:
             "The gradients are too small by the number of photos: the score was averaged over the batch.",
         ),
     }
-    return _verdict(
+    return verdict_on_array(
         returned[1],
         gradients,
         mistakes,
@@ -685,7 +666,7 @@ def _judge_pooled(arrays: Arrays, case: Case) -> Verdict:
             "The numbers are right; the two axes of length 1 that are left over have to go: (photos, channels).",
         ),
     }
-    return _verdict(
+    return verdict_on_array(
         arrays["weights"],
         expected,
         mistakes,
@@ -786,7 +767,7 @@ def _judge_weighted_sum(arrays: Arrays, case: Case) -> Verdict:
         ),
         "not_summed": (_relu(products), "Every channel has its weight, but the channels have not been added up yet."),
     }
-    return _verdict(
+    return verdict_on_array(
         arrays["maps"],
         expected,
         mistakes,
@@ -933,7 +914,7 @@ def _judge_scale(arrays: Arrays, case: Case) -> Verdict:
         ),
         "up_to_255": (255 * expected, "The largest value is 255. Scale to 1; colours come later."),
     }
-    verdict = _verdict(
+    verdict = verdict_on_array(
         scaled,
         expected,
         mistakes,
@@ -1076,7 +1057,7 @@ def _judge_resize(arrays: Arrays, case: Case) -> Verdict:
             "This is bicubic interpolation, which overshoots: there are negative values now. Use bilinear.",
         ),
     }
-    return _verdict(
+    return verdict_on_array(
         arrays["maps"],
         _bilinear(maps, height, width),
         mistakes,
@@ -1472,7 +1453,7 @@ def _judge_grad_cam(arrays: Arrays, case: Case) -> Verdict:
     if isinstance(found, np.ndarray) and found.ndim == 2:
         return wrong("One map came back for a batch of photos; asked for is one map for each of them.", "batch_ignored")
     mistakes = {} if same(found, expected) else _grad_cam_mistakes(case.inputs, images)
-    verdict = _verdict(
+    verdict = verdict_on_array(
         found,
         expected,
         mistakes,
@@ -1626,7 +1607,7 @@ def _judge_library(arrays: Arrays, case: Case) -> Verdict:
             "This is your own Grad-CAM; here the library's is asked for, to set it beside yours.",
         ),
     }
-    verdict = _verdict(
+    verdict = verdict_on_array(
         arrays["maps"],
         library(right),
         mistakes,
@@ -1740,7 +1721,7 @@ def _judge_nth_best(arrays: Arrays, case: Case) -> Verdict:
         return wrong("`nth_best_class` returned None. Is a `return` missing?", "nothing_returned")
     if not isinstance(returned, list) or len(returned) != 2:
         return wrong("Two things are asked for: return `class_index, heatmap`.", "not_a_pair")
-    index, heatmap = _number(returned[0]), returned[1]
+    index, heatmap = as_number(returned[0]), returned[1]
     if index is None or not index.is_integer():
         return wrong(
             "`class_index` should be one integer: the class's place among the network's outputs.", "not_an_index"
@@ -1783,7 +1764,7 @@ def _judge_nth_best(arrays: Arrays, case: Case) -> Verdict:
         return wrong("The map still has the batch's axis; one map (height, width) is asked for.", "batch_axis_kept")
     if index != right[0]:
         return wrong("This is another class than the one at that rank.")
-    return _verdict(
+    return verdict_on_array(
         heatmap,
         right[1],
         {},
@@ -1900,7 +1881,7 @@ def _judge_share(arrays: Arrays, case: Case) -> Verdict:
     share, heatmap, cell = arrays["share"], _share_map(case.inputs), np.array(case.inputs["cell"])
     if share is None:
         return wrong("`share_inside` returned None. Is a `return` missing?", "nothing_returned")
-    share = _number(share)
+    share = as_number(share)
     if share is None:
         return wrong("One number is asked for: the share of the map that lies inside the cell.", "not_a_number")
     if not math.isfinite(share):
