@@ -137,6 +137,21 @@ def backdrop_masks(images: np.ndarray) -> dict[int, np.ndarray]:
     return masks
 
 
+def gather(
+    photos: PhotoSet, backdrops: dict[int, np.ndarray], chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The photos at the indices ``chosen`` as `augment.augment` takes them: images, aspects, backdrops, one-hot labels.
+
+    ``backdrops`` is what `backdrop_masks` gave for the photos; those without one get a mask of zeros.
+    """
+    behind = np.zeros((len(chosen), SIDE, SIDE), np.float32)
+    for row, index in enumerate(chosen):
+        if index in backdrops:
+            behind[row] = backdrops[index]
+    labels = np.eye(len(photos.classes), dtype=np.float32)[photos.labels[chosen]]
+    return photos.images[chosen], photos.aspects[chosen], behind, labels
+
+
 def hold_out_sources(photos: PhotoSet) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
     """Split so that one source of every class with several is never trained on.
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from labutils.training import checkpoint
 from labutils.training.augment import augment, to_network_input
-from labutils.training.dataset import SIDE, PhotoSet, backdrop_masks, sampling_weights
+from labutils.training.dataset import PhotoSet, backdrop_masks, gather, sampling_weights
 from labutils.training.network import training_network
 
 if TYPE_CHECKING:
@@ -181,13 +181,9 @@ class Trainer:
         return float(np.mean([float(loss) for loss in losses]))
 
     def _batch(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
-        backdrops = np.zeros((len(chosen), SIDE, SIDE), np.float32)
-        for row, index in enumerate(chosen):
-            if index in self.backdrops:
-                backdrops[row] = self.backdrops[index]
+        images, aspects, backdrops, labels = gather(self.train, self.backdrops, chosen)
         maps = self.teacher.maps[chosen] if self.teacher else np.zeros((len(chosen), 1, 1, 0), np.float16)
-        labels = np.eye(len(self.train.classes), dtype=np.float32)[self.train.labels[chosen]]
-        return self.train.images[chosen], self.train.aspects[chosen], backdrops, maps, labels
+        return images, aspects, backdrops, maps, labels
 
     @cache  # noqa: B019
     def _step(self, phase: Phase):

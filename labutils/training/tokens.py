@@ -1,7 +1,7 @@
 """Augmented views of all photos, carried through a frozen stem once and kept: what the ViT trains on.
 
 The stem is most of the work of a forward pass and does not change, so its output is computed once a view. What the kept
-views lack in variety, mixing and dropping of tokens gives back in every epoch (`labutils.training.fit_vit`).
+views lack in variety, mixing and dropping of tokens gives back in every epoch (`labutils.training.transformer`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from labutils.training.augment import augment
-from labutils.training.dataset import SIDE, PhotoSet, backdrop_masks, sampling_weights
+from labutils.training.dataset import PhotoSet, backdrop_masks, gather, sampling_weights
 
 if TYPE_CHECKING:
     import keras
@@ -125,12 +125,8 @@ def augmented_tokens(
             parts = []
             for _ in tqdm(range(steps), desc=f"views {number + 1}/{views}", unit="batch", mininterval=5):
                 chosen = rng.choice(len(photos), batch_size, p=drawn)
-                behind = np.zeros((batch_size, SIDE, SIDE), np.float32)
-                for row, index in enumerate(chosen):
-                    if index in backdrops:
-                        behind[row] = backdrops[index]
-                labels = np.eye(len(photos.classes), dtype=np.float32)[photos.labels[chosen]]
-                batch = view(photos.images[chosen], photos.aspects[chosen], behind, teacher.maps[chosen], labels)
+                images, aspects, behind, labels = gather(photos, backdrops, chosen)
+                batch = view(images, aspects, behind, teacher.maps[chosen], labels)
                 parts.append([part.numpy() for part in batch])
             arrays = [np.concatenate(column) for column in zip(*parts, strict=True)]
             half = work / "tokens.tmp.npz"

@@ -8,6 +8,8 @@ a few places; and a teacher says what every token shows (dense distillation, Jia
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,10 +70,6 @@ class VitRecipe:
     averaging: float = 0.997
     prior: float = 0.25
     seed: int = 1
-
-    @property
-    def epochs(self) -> float:
-        return sum(phase.epochs for phase in self.phases)
 
 
 class VitTrainer:
@@ -303,13 +301,19 @@ class VitTrainer:
 
     def logits(self, features: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """Logits (n, classes) of the stem's features (n, rows, columns, channels) with the averaged weights."""
+        with self.averaged_weights():
+            parts = [self._run(features[i : i + batch_size]).numpy() for i in range(0, len(features), batch_size)]
+        return np.concatenate(parts)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """The averaged weights in the network, in place of those that the next step goes on from."""
         own = [v.numpy() for v in self.variables]
         self._assign(self.averaged)
         try:
-            parts = [self._run(features[i : i + batch_size]).numpy() for i in range(0, len(features), batch_size)]
+            yield
         finally:
             self._assign(own)
-        return np.concatenate(parts)
 
     def _assign(self, values) -> None:
         for variable, value in zip(self.variables, values, strict=True):
@@ -345,12 +349,8 @@ def with_stem(trainer: VitTrainer, vgg16: keras.Model) -> keras.Model:
     from labutils.training.augment import CHANNEL_MEANS_BGR
 
     network = trainer.network
-    own = [v.numpy() for v in trainer.variables]
-    trainer._assign(trainer.averaged)
-    try:
+    with trainer.averaged_weights():
         weights = {layer.name: layer.get_weights() for layer in network.layers}
-    finally:
-        trainer._assign(own)
     shipped = type(network).from_config(network.get_config())
     for layer in shipped.layers:
         if layer.name.startswith("stem") and layer.weights:
