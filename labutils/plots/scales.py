@@ -1,0 +1,173 @@
+"""How values become colours and pixels: the only place that scales values for display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from labutils.plots.arguments import checked_image, checked_map, checked_values
+from labutils.plots.words import rounded
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+SEQUENTIAL = "inferno"
+"""Colour map for maps without negative values: perceptually uniform, dark at 0."""
+
+DIVERGING = "RdBu_r"
+"""Colour map for maps with negative values: blue below 0, white at 0, red above."""
+
+PERCENTILE = 99.5
+"""Full colour is the absolute value that this percentage of a map stays below; the rest is drawn in full colour, too."""
+
+
+def normalize(heatmap: np.ndarray) -> np.ndarray:
+    """A map, or a stack of maps each on its own, divided by its largest absolute value.
+
+    Parameters
+    ----------
+    heatmap
+        ``(H, W)`` or ``(n, H, W)``, any finite numbers.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of the same shape, within [0, 1], or [-1, 1] where there are negative values. Zero stays zero, so a map
+        that is zero everywhere stays so.
+    """
+    values = np.asarray(heatmap)
+    if values.ndim not in (2, 3):
+        raise ValueError(f"heatmap is (H, W) or (n, H, W); this has shape {values.shape}.")
+    values = checked_values(values, "heatmap")
+    largest = np.abs(values).max(axis=(-2, -1), keepdims=True)
+    return np.divide(values, largest, out=np.zeros_like(values), where=largest > 0).astype(np.float32)
+
+
+def display_limit(heatmap: np.ndarray) -> float:
+    """The absolute value that gets full colour in a map's figure unless told otherwise; 0 for a map of zeros.
+
+    It is the `PERCENTILE` of the map's absolute values, so a few pixels lie beyond it and are drawn in full colour.
+    """
+    magnitude = np.abs(checked_map(heatmap))
+    # In a map with few places that are not zero, 99.5 % may be below the smallest of them.
+    return float(np.percentile(magnitude, PERCENTILE)) or float(magnitude.max())
+
+
+def overlay_pixels(
+    image: np.ndarray,
+    heatmap: np.ndarray,
+    *,
+    cmap: str | Colormap | None = None,
+    alpha: float = 0.5,
+    limit: float | None = None,
+) -> np.ndarray:
+    """The pixels of a photo with a map's colours laid over it: ``(1 - alpha) * photo + alpha * colours``.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, 3)`` or grey ``(H, W)``; uint8, or float within [0, 1] or [0, 255].
+    heatmap
+        ``(h, w)``, raw; another resolution than the photo's is resized bilinearly.
+    cmap
+        Name of a matplotlib colour map, such as ``"jet"``; None takes `SEQUENTIAL`, or `DIVERGING` where the map has
+        negative values.
+    alpha
+        0 gives the photo, 1 the colours alone.
+    limit
+        The value that gets full colour (and its negative the opposite one), to compare several figures or to show
+        the plain maximum, ``np.abs(heatmap).max()``. None takes its `display_limit`.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(H, W, 3)`` uint8. The photo itself where the map is zero everywhere.
+    """
+    values = checked_map(heatmap)
+    return blended(checked_image(image), values, scale_of([values], cmap, limit), alpha)
+
+
+def save_overlay(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    heatmap: np.ndarray,
+    *,
+    cmap: str | Colormap | None = None,
+    alpha: float = 0.5,
+    limit: float | None = None,
+) -> None:
+    """Write `overlay_pixels` as a PNG of exactly the photo's size, without margins or titles."""
+    from PIL import Image
+
+    pixels = overlay_pixels(image, heatmap, cmap=cmap, alpha=alpha, limit=limit)
+    Image.fromarray(pixels).save(path, format="PNG")
+
+
+class Scale(NamedTuple):
+    """How values become colours."""
+
+    colour_map: Colormap
+    limit: float
+    """The value that gets full colour; 0 where all maps are zero."""
+    signed: bool
+    """0 is the middle of the colour map, not its start."""
+    clipped: bool
+    """There are values beyond the limit."""
+
+    def colours(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """``(height, width, 3)`` float in [0, 1], at `shape`."""
+        share = _resized(values / self.limit, shape)
+        return self.colour_map((share + 1) / 2 if self.signed else share)[..., :3]
+
+    def words(self) -> str:
+        if self.signed:
+            return f"{rounded(-self.limit)} to {rounded(self.limit)}"
+        return f"0 to {rounded(self.limit)}"
+
+
+def scale_of(maps: Sequence[np.ndarray], cmap: str | Colormap | None, limit: float | None = None) -> Scale:
+    """The one scale on which all of `maps` are shown."""
+    largest = max(float(np.abs(values).max()) for values in maps)
+    if limit is None:
+        limit = max(display_limit(values) for values in maps)
+    elif not (np.isfinite(limit) and limit > 0):
+        raise ValueError(f"limit is the value that gets full colour, above 0; not {limit!r}.")
+    signed = any(values.min() < 0 for values in maps)
+    return Scale(colour_map(cmap, signed), float(limit), signed, clipped=largest > limit)
+
+
+def blended(photo: np.ndarray, values: np.ndarray, scale: Scale, alpha: float) -> np.ndarray:
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is between 0 (the photo) and 1 (the colours alone), not {alpha!r}.")
+    if not values.any():
+        return photo.copy()
+    colours = scale.colours(values, photo.shape[:2])
+    return np.rint((1 - alpha) * photo + alpha * 255 * colours).astype(np.uint8)
+
+
+def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The map at (height, width), bilinear with half-pixel centres."""
+    from PIL import Image
+
+    if values.shape == tuple(shape):
+        return values
+    picture = Image.fromarray(values.astype(np.float32))
+    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), dtype=float)
+
+
+def colour_map(cmap: str | Colormap | None, signed: bool) -> Colormap:
+    import matplotlib
+
+    if cmap is None:
+        cmap = DIVERGING if signed else SEQUENTIAL
+    if not isinstance(cmap, str):
+        return cmap
+    if cmap not in matplotlib.colormaps:
+        raise ValueError(
+            f"There is no colour map {cmap!r}. Perceptually uniform are viridis, inferno, magma, plasma and cividis; "
+            "RdBu_r suits signed maps; jet is there as well."
+        )
+    return matplotlib.colormaps[cmap]
