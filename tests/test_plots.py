@@ -128,13 +128,28 @@ def test_the_default_limit_lets_half_a_per_cent_saturate():
     assert not np.array_equal(plots.overlay_pixels(photo, values, limit=1000), by_hand)
 
 
+def test_a_map_of_few_places_has_full_colour_at_its_largest():
+    """0.5 % of 14 x 14 tokens is one token: the brightest must not look like the second."""
+    tokens = np.full((14, 14), 0.01)
+    tokens[3, 4], tokens[5, 6] = 0.386, 0.074
+    assert plots.display_limit(tokens) == 0.386
+    assert "0 to 0.386" in texts(plots.gallery(np.zeros((28, 28, 3), np.uint8), {"a": tokens[None]}))
+
+
+def test_a_value_far_beyond_the_limit_is_told():
+    values = np.ones((40, 50))
+    assert "largest" not in texts(plots.gallery(np.zeros((40, 50, 3), np.uint8), {"a": values[None]}))
+    values[0, 0] = 7
+    assert "0 to 1,\nlargest 7" in texts(plots.gallery(np.zeros((40, 50, 3), np.uint8), {"a": values[None]}))
+
+
 def test_a_map_with_one_place_that_is_not_zero_is_seen():
     """99.5 % of it are zero, so the percentile alone would leave no scale."""
-    lonely = np.zeros((20, 50))
+    lonely = np.zeros((40, 50))
     assert plots.display_limit(lonely) == 0
     lonely[3, 4] = 1e-6
     assert plots.display_limit(lonely) == 1e-6
-    seen = plots.overlay_pixels(np.zeros((20, 50, 3), np.uint8), lonely, alpha=1)
+    seen = plots.overlay_pixels(np.zeros((40, 50, 3), np.uint8), lonely, alpha=1)
     ends = np.rint(255 * matplotlib.colormaps["inferno"]([0.0, 1.0])[:, :3])
     np.testing.assert_array_equal(seen[0, 0], ends[0])
     np.testing.assert_array_equal(seen[3, 4], ends[1])
@@ -233,7 +248,7 @@ def test_overlay_into_given_axes():
     assert plots.overlay(PHOTO, SIGNED, ax=right, title="mine", limit=0.25) is mine
     assert right.images
     assert not left.images
-    assert (right.get_title(), right.get_xlabel()) == ("mine", "−0.25 to 0.25")
+    assert (right.get_title(), right.get_xlabel()) == ("mine", f"−0.25 to 0.25,\nlargest {np.abs(SIGNED).max():.3g}")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +317,7 @@ def test_side_by_side_with_own_scales():
 def test_side_by_side_with_one_scale():
     maps = {"weak": MAP, "strong": 2 * MAP, "none": 0 * MAP}
     figure = plots.side_by_side(maps, PHOTO, shared=True)
-    limit = np.percentile(2 * MAP, plots.PERCENTILE)
+    limit = (2 * MAP).max()
     for ax, heatmap in zip(panels(figure)[1:], maps.values(), strict=False):
         np.testing.assert_array_equal(ax.images[0].get_array(), plots.overlay_pixels(PHOTO, heatmap, limit=limit))
     assert "One scale for all" in texts(figure)
@@ -311,7 +326,7 @@ def test_side_by_side_with_one_scale():
 
 def test_one_signed_map_makes_the_shared_scale_signed():
     figure = plots.side_by_side({"plain": MAP, "signed": SIGNED}, shared=True, cmap="RdBu_r")
-    limit = np.percentile(MAP, plots.PERCENTILE)
+    limit = MAP.max()
     expected = matplotlib.colormaps["RdBu_r"]((MAP / limit + 1) / 2)[..., :3]
     np.testing.assert_allclose(panels(figure)[0].images[0].get_array(), expected)
 
@@ -376,7 +391,7 @@ def test_attention_heads_shows_each_heads_row_as_patches():
     np.testing.assert_array_equal(photo.images[0].get_array(), PHOTO)
     for number, (ax, head) in enumerate(zip(heads, attention, strict=True)):
         values = [[head[0, 1 + 4 * row + column] for column in range(4)] for row in range(3)]
-        limit = np.percentile(values, plots.PERCENTILE)
+        limit = float(np.max(values))
         expected = matplotlib.colormaps["inferno"](np.array(values) / limit)[..., :3]
         np.testing.assert_allclose(ax.images[0].get_array(), expected)
         assert ax.get_title() == f"head {number}"
@@ -394,7 +409,7 @@ def test_attention_heads_of_a_patch():
     drawn(figure)
     photo, first, _ = panels(figure)
     values = attention[0, 10, 1:].reshape(3, 4)  # token 1 + 2 * 4 + 1
-    expected = matplotlib.colormaps["inferno"](values / np.percentile(values, plots.PERCENTILE))[..., :3]
+    expected = matplotlib.colormaps["inferno"](values / values.max())[..., :3]
     np.testing.assert_allclose(first.images[0].get_array(), expected)
     assert outlines(photo) == [(3.5, 7.5, 4, 4)]
     assert outlines(first) == [(0.5, 1.5, 1, 1)], "In a map one patch is one pixel."

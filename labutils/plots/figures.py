@@ -71,7 +71,7 @@ def show(ax: Axes, pixels: np.ndarray) -> None:
 
 
 def caption(ax: Axes, values: np.ndarray, scale: Scale, more: str = "") -> None:
-    words = scale.words() if values.any() else "all zero"
+    words = scale.words().replace(", ", ",\n") if values.any() else "all zero"
     ax.set_xlabel(words + more, fontsize=TEXT, color=QUIET)
 
 

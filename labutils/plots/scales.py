@@ -23,6 +23,9 @@ DIVERGING = "RdBu_r"
 PERCENTILE = 99.5
 """Full colour is the absolute value that this percentage of a map stays below; the rest is drawn in full colour, too."""
 
+FEW = 1000
+"""A map of fewer places has full colour at its largest value: 0.5 % of them would be less than five."""
+
 
 def normalize(heatmap: np.ndarray) -> np.ndarray:
     """A map, or a stack of maps each on its own, divided by its largest absolute value.
@@ -49,9 +52,13 @@ def normalize(heatmap: np.ndarray) -> np.ndarray:
 def display_limit(heatmap: np.ndarray) -> float:
     """The absolute value that gets full colour in a map's figure unless told otherwise; 0 for a map of zeros.
 
-    It is the `PERCENTILE` of the map's absolute values, so a few pixels lie beyond it and are drawn in full colour.
+    It is the `PERCENTILE` of the map's absolute values, so a few pixels lie beyond it and are drawn in full colour; in a
+    map of fewer than a thousand places (14 x 14 tokens, say), where these few would be the very places to look at, it is
+    the largest.
     """
     magnitude = np.abs(checked_map(heatmap))
+    if magnitude.size < FEW:
+        return float(magnitude.max())
     # In a map with few places that are not zero, 99.5 % may be below the smallest of them.
     return float(np.percentile(magnitude, PERCENTILE)) or float(magnitude.max())
 
@@ -114,8 +121,13 @@ class Scale(NamedTuple):
     """The value that gets full colour; 0 where all maps are zero."""
     signed: bool
     """0 is the middle of the colour map, not its start."""
-    clipped: bool
-    """There are values beyond the limit."""
+    largest: float
+    """The largest absolute value, which may lie beyond the limit."""
+
+    @property
+    def clipped(self) -> bool:
+        """There are values beyond the limit."""
+        return self.largest > self.limit
 
     def colours(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """``(height, width, 3)`` float in [0, 1], at `shape`."""
@@ -123,9 +135,9 @@ class Scale(NamedTuple):
         return self.colour_map((share + 1) / 2 if self.signed else share)[..., :3]
 
     def words(self) -> str:
-        if self.signed:
-            return f"{rounded(-self.limit)} to {rounded(self.limit)}"
-        return f"0 to {rounded(self.limit)}"
+        """The values that the colours stand for, and where the largest is far beyond them, how large that is."""
+        reach = f"{rounded(-self.limit if self.signed else 0)} to {rounded(self.limit)}"
+        return reach + (f", largest {rounded(self.largest)}" if self.largest > 1.2 * self.limit else "")
 
 
 def scale_of(maps: Sequence[np.ndarray], cmap: str | Colormap | None, limit: float | None = None) -> Scale:
@@ -136,7 +148,7 @@ def scale_of(maps: Sequence[np.ndarray], cmap: str | Colormap | None, limit: flo
     elif not (np.isfinite(limit) and limit > 0):
         raise ValueError(f"limit is the value that gets full colour, above 0; not {limit!r}.")
     signed = any(values.min() < 0 for values in maps)
-    return Scale(colour_map(cmap, signed), float(limit), signed, clipped=largest > limit)
+    return Scale(colour_map(cmap, signed), float(limit), signed, largest)
 
 
 def blended(photo: np.ndarray, values: np.ndarray, scale: Scale, alpha: float) -> np.ndarray:
