@@ -10,7 +10,7 @@ import numpy as np
 
 from labutils.plots.arguments import checked_image, checked_images, checked_map, checked_stack, checked_titles
 from labutils.plots.figures import QUIET, TEXT, TITLE, caption, colour_bar, new_figure, panel_grid, show
-from labutils.plots.scales import PERCENTILE, Scale, blended, colour_map, scale_of
+from labutils.plots.scales import PERCENTILE, Scale, blended, scale_of
 from labutils.plots.words import in_words, named, wrapped
 
 if TYPE_CHECKING:
@@ -89,18 +89,24 @@ def gallery(
         raise ValueError("maps is empty: give a dict of method names to maps.")
     stacks = {name: checked_stack(stack, name, len(photos)) for name, stack in maps.items()}
     upright = len(stacks) <= 6 or len(photos) >= len(stacks)
+    scales = [[scale_of([stack[row]], cmap) for stack in stacks.values()] for row in range(len(photos))]
+    two_lines = any(", " in scale.words() for row in scales for scale in row)
     shape = (len(photos), len(stacks) + 1) if upright else (len(stacks) + 1, len(photos))
-    figure, axes = panel_grid(*shape, photos[0].shape[0] / photos[0].shape[1], largest=3.2 if upright else 1.9)
+    figure, axes = panel_grid(
+        *shape,
+        photos[0].shape[0] / photos[0].shape[1],
+        largest=3.2 if upright else 1.9,
+        extra=0.6 if two_lines else 0.4,
+    )
     axes = axes if upright else axes.T
     for row, photo in enumerate(photos):
         show(axes[row, 0], photo)
-        for column, values in enumerate((stack[row] for stack in stacks.values()), start=1):
-            scale = scale_of([values], cmap)
-            show(axes[row, column], blended(photo, values, scale, alpha))
-            caption(axes[row, column], values, scale)
+        for column, (stack, scale) in enumerate(zip(stacks.values(), scales[row], strict=True), start=1):
+            show(axes[row, column], blended(photo, stack[row], scale, alpha))
+            caption(axes[row, column], stack[row], scale)
     _label(axes[:, 0], titles, beside=upright)
     _label(axes[0], ["photo", *stacks], beside=not upright)
-    _scale_legend(figure, axes, [values for stack in stacks.values() for values in stack], cmap)
+    _scale_legend(figure, axes, [scale for row in scales for scale in row])
     described = [
         f"{name}{named(title)}: {in_words(stack[row])}"
         for row, title in enumerate(titles)
@@ -181,19 +187,21 @@ def _draw_map(ax: Axes, heatmap: np.ndarray, scale: Scale, photo: np.ndarray | N
         show(ax, scale.colours(heatmap, heatmap.shape) if photo is None else blended(photo, heatmap, scale, alpha))
 
 
-def _scale_legend(figure: Figure, axes: np.ndarray, maps: Sequence[np.ndarray], cmap: str | Colormap | None) -> None:
+def _scale_legend(figure: Figure, axes: np.ndarray, scales: Sequence[Scale]) -> None:
     """What a gallery's colours mean: a strip of each colour map in use, and how each map is scaled."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    for signed in sorted({bool(values.min() < 0) for values in maps if values.any()}):
-        colours = ScalarMappable(Normalize(-1 if signed else 0, 1), colour_map(cmap, signed))
-        bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.4, aspect=45, pad=0.015)
+    for signed, colours in sorted({scale.signed: scale.colour_map for scale in scales if scale.limit}.items()):
+        strip = ScalarMappable(Normalize(-1 if signed else 0, 1), colours)
+        bar = figure.colorbar(strip, ax=axes, location="bottom", shrink=0.4, aspect=45, pad=0.015)
         labels = ["\N{MINUS SIGN}limit", "0", "limit"] if signed else ["0", "limit"]
         bar.set_ticks([-1, 0, 1] if signed else [0, 1], labels=labels, fontsize=TEXT)
         bar.outline.set_visible(False)
-    text = f"Each map on its own scale, given below it; {100 - PERCENTILE:g} % of a map may lie beyond its limit."
-    figure.supxlabel(text, fontsize=TEXT, color=QUIET)
+    text = "Each map on its own scale, given below it"
+    if any(scale.clipped for scale in scales):
+        text += f"; {100 - PERCENTILE:g} % of a map may lie beyond its limit"
+    figure.supxlabel(f"{text}.", fontsize=TEXT, color=QUIET)
 
 
 def _label(axes: np.ndarray, texts: Sequence[str], *, beside: bool) -> None:

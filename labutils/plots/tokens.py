@@ -229,7 +229,9 @@ def _checked_token_attention(
 def _panels_beside(photo: np.ndarray, count: int) -> tuple[Figure, list[Axes]]:
     """A figure with the photo first and `count` panels of its shape after it, five a row."""
     columns = min(count + 1, 5)
-    figure, axes = panel_grid(math.ceil((count + 1) / columns), columns, photo.shape[0] / photo.shape[1], extra=0.6)
+    rows = math.ceil((count + 1) / columns)
+    # A title and two lines below for each panel; of the figure's own margin, its title needs only a part.
+    figure, axes = panel_grid(rows, columns, photo.shape[0] / photo.shape[1], extra=0.75 - 0.4 / rows)
     places = list(axes.flat)
     show(places[0], photo)
     places[0].set_title("photo", fontsize=TITLE)

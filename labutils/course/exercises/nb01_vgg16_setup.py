@@ -147,7 +147,7 @@ def _judge_titles(arrays: Arrays, case: Case) -> Verdict:
         return wrong("`make_titles` gives None. Is a `return` missing?", "nothing_returned")
     if isinstance(found, str):
         return wrong(
-            "`make_titles` gives one text for all photos; a list with one title a photo is asked for.", "one_text"
+            "`make_titles` gives one text for all photos; a list with one title per photo is asked for.", "one_text"
         )
     if not isinstance(found, list) or not all(isinstance(title, str) for title in found):
         return wrong(f"`make_titles` gives {described(found)}; a list of texts is asked for.", "not_a_list_of_texts")
@@ -268,9 +268,7 @@ def _judge_files(arrays: Arrays, case: Case) -> Verdict:
         }
         if found.shape in shapes:
             name, message = shapes[found.shape]
-            return wrong(
-                f"{message}: shape {found.shape} instead of (photos, 224, 224, 3), photos counted first.", name
-            )
+            return wrong(f"{message}: shape {found.shape} instead of (n, 224, 224, 3), photos counted first.", name)
     shape, axes = (count, 224, 224, 3), "photos, height, width, colours"
     if problem := first_problem(found, shape, what="`load_photos`'s result", axes=axes, kinds="uif"):
         return problem
@@ -356,10 +354,10 @@ LOAD_PHOTOS = Exercise(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def preprocess_reference(photos: np.ndarray) -> np.ndarray:
+def preprocess_reference(images: np.ndarray) -> np.ndarray:
     from labutils.vgg16 import preprocess_input
 
-    return preprocess_input(photos.astype("float32", copy=True))
+    return preprocess_input(images.astype("float32", copy=True))
 
 
 def _preprocess_in_place(photos: np.ndarray) -> np.ndarray:
@@ -460,11 +458,11 @@ PREPROCESS = Exercise(
     minutes=8,
     difficulty="medium",
     hints=(
-        "`preprocess_input` does the arithmetic. The question is what happens to `photos` meanwhile: look again at the trap "
+        "`preprocess_input` does the arithmetic. The question is what happens to `images` meanwhile: look again at the trap "
         "shown above.",
         "The trap opens for arrays of floats, and an array of integers does not stay one inside. Which method of an array "
         "gives you a new one, of a dtype of your choice?",
-        "Call `preprocess_input` on a float copy of `photos`, such as `photos.astype(...)` makes, and return the result.",
+        "Call `preprocess_input` on a float copy of `images`, such as `images.astype(...)` makes, and return the result.",
     ),
     cases=_photo_cases,
     collect=_collect_on_photos,
@@ -507,8 +505,8 @@ def _collect_undo(answer: Any, case: Case) -> Arrays:
     return {"result": result, "images_after": plain(images)}
 
 
-def undo_reference(images: np.ndarray) -> np.ndarray:
-    colours = (images + np.array([103.939, 116.779, 123.68]))[..., ::-1]
+def undo_reference(inputs: np.ndarray) -> np.ndarray:
+    colours = (inputs + np.array([103.939, 116.779, 123.68]))[..., ::-1]
     return np.round(colours).clip(0, 255).astype("uint8")
 
 
@@ -536,7 +534,7 @@ _UNDO_MISTAKES = {
     ),
     "means_swapped": (
         lambda images: _to_photo(images[..., ::-1] + MEAN_BGR),
-        "The means are added to the wrong colours. 103.939 belongs to blue, which is the first channel of `images`; after "
+        "The means are added to the wrong colours. 103.939 belongs to blue, which is the first channel of `inputs`; after "
         "the swap it is the last one.",
     ),
     "not_rounded": (
@@ -671,8 +669,8 @@ def _collect_predict(answer: Any, case: Case) -> Arrays:
     return {"result": result, "photos_after": plain(photos)}
 
 
-def predict_reference(model: Any, photos: np.ndarray) -> np.ndarray:
-    return model.predict(preprocess_reference(photos), verbose=0)
+def predict_reference(model: Any, images: np.ndarray) -> np.ndarray:
+    return model.predict(preprocess_reference(images), verbose=0)
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
@@ -733,7 +731,9 @@ def _judge_predict(arrays: Arrays, case: Case) -> Verdict:
             "one_photo_only",
         )
     if isinstance(found, np.ndarray) and found.shape == right.T.shape:
-        return wrong(f"Rows and columns are swapped: shape {found.shape}; one row a photo is asked for.", "transposed")
+        return wrong(
+            f"Rows and columns are swapped: shape {found.shape}; one row per photo is asked for.", "transposed"
+        )
     if problem := first_problem(found, right.shape, what="`predict`'s result", axes="photos, classes"):
         return problem
     verdict = compare(
@@ -760,7 +760,7 @@ PREDICT = Exercise(
     hints=(
         "Two steps: what the network takes, then what the network says. The first is your answer to `01.preprocess`.",
         "A Keras model has a method `predict`, which takes a whole batch; `verbose=0` keeps it quiet.",
-        "Call `preprocess` on `photos` and hand the result to `model.predict`; return what that gives, one row a photo.",
+        "Call `preprocess` on `images` and hand the result to `model.predict`; return what that gives, one row per photo.",
     ),
     cases=_network_cases,
     collect=_collect_predict,
@@ -885,7 +885,7 @@ BEST_CLASSES = Exercise(
     hints=(
         "Each row of `probabilities` belongs to a photo, each column to a class. You want one column number for each row.",
         "`argmax` says where the maximum stands. Its `axis` is the axis that disappears.",
-        "Rows are axis 0 and columns axis 1; the result has one number a row, so the columns have to disappear.",
+        "Rows are axis 0 and columns axis 1; the result has one number per row, so the columns have to disappear.",
     ),
     cases=_probability_cases,
     collect=_collect_best,
@@ -988,14 +988,16 @@ def _problem_of_table(found: Any, count: int) -> Verdict | None:
     if found is None:
         return wrong("`top_three` gives None. Is a `return` missing?", "nothing_returned")
     if not isinstance(found, list):
-        return wrong(f"`top_three` gives {described(found)}; a list with one list a photo is asked for.", "not_a_list")
+        return wrong(
+            f"`top_three` gives {described(found)}; a list with one list per photo is asked for.", "not_a_list"
+        )
     if len(found) == 3 and all(
         isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in found
     ):
         return wrong("This is one list of three pairs; asked for is such a list for each photo.", "one_list_only")
     if len(found) != count or not all(isinstance(row, list) for row in found):
         return wrong(
-            f"There are {len(found)} entries for {count} photos; one list a photo is asked for.", "wrong_number"
+            f"There are {len(found)} entries for {count} photos; one list per photo is asked for.", "wrong_number"
         )
     if any(len(row) != 3 for row in found):
         lengths = sorted({len(row) for row in found})

@@ -1370,7 +1370,7 @@ RANK_CORRELATION = Exercise(
     difficulty="medium",
     hints=(
         "Two steps: replace each map's values by their ranks, then correlate the ranks.",
-        "`scipy.stats.rankdata` gives ranks, and equal values the mean of theirs. `np.corrcoef` gives a 2 x 2 matrix.",
+        "`rankdata` gives equal values the mean of their ranks. `np.corrcoef` of two lists gives a 2 x 2 matrix: which entry?",
         "Flatten both, rank both, take the entry `[0, 1]` of `np.corrcoef`; before that, return 0 where a map's smallest "
         "value is its largest.",
     ),
