@@ -1,21 +1,26 @@
-"""Make the pictures of the README and the docs, with the bundled network: ``python docs/make_pictures.py``.
+"""Make the pictures of the README and the docs: ``python docs/make_pictures.py``, or only ``... notebooks``.
 
-Run it again whenever the weights, a method or a figure has changed. Everything is computed; nothing is retouched.
+Most are computed with the bundled network; those of the notebooks are the figures at their tops, taken from the executed
+solutions. Run it again whenever the weights, a method, a figure or a solution has changed. Nothing is retouched.
 """
 
+import base64
 import io
 import os
+import sys
 from pathlib import Path
 
 os.environ["LABUTILS_WEIGHTS"] = "bundled"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import nbformat
 import numpy as np
 from PIL import Image
 
 from labutils import explain, photos, plots, vgg16, vit
 
-PICTURES = Path(__file__).parent / "pictures"
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "pictures"
 # The layer of the course; left out, it is the last one with spatial maps: the pooling after it, with 7 x 7 places.
 LAYER = "block5_conv3"
 # Free of rights (see the README's credits), and each with a class of the bundled network.
@@ -23,9 +28,13 @@ NAMES = ("cat", "coffee", "astronaut")
 
 
 def main() -> None:
-    """Write every picture to docs/pictures."""
-    model = vgg16.VGG16()
+    """Write every picture to docs/pictures; with "notebooks" as argument, those of the notebooks alone."""
     PICTURES.mkdir(exist_ok=True)
+    for notebook in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb")):
+        save(goal(notebook), PICTURES / f"notebook_{notebook.name[:2]}.png")
+    if sys.argv[1:] == ["notebooks"]:
+        return
+    model = vgg16.VGG16()
     for name, figure in {
         "gallery": gallery(model),
         "predictions": predictions(model),
@@ -34,7 +43,16 @@ def main() -> None:
         "maximized": maximized(model),
         "attention": attention(vit.ViT()),
     }.items():
-        save(figure, PICTURES / f"{name}.png")
+        print(f"{name}: {figure.alt_text}")
+        save(drawn(figure), PICTURES / f"{name}.png")
+
+
+def goal(notebook: Path) -> Image.Image:
+    """The figure at a solution's top, which shows what the student will have made, at most 800 pixels wide."""
+    (pictures,) = nbformat.read(notebook, as_version=4).cells[0].attachments.values()
+    picture = Image.open(io.BytesIO(base64.b64decode(pictures["image/png"]))).convert("RGB")
+    picture.thumbnail((800, 1000), Image.Resampling.LANCZOS)
+    return picture
 
 
 def gallery(model):
@@ -133,16 +151,18 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
     return images, vgg16.preprocess_input(images.astype("float32"))
 
 
-def save(figure, path: Path) -> None:
-    """Write a figure with 256 dithered colours: half the bytes, and no difference that is seen at this size."""
+def drawn(figure) -> Image.Image:
+    """A figure as pixels."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    picture = Image.open(buffer).convert("RGB")
-    picture = picture.quantize(
-        palette=picture.quantize(256, Image.Quantize.MAXCOVERAGE), dither=Image.Dither.FLOYDSTEINBERG
-    )
-    picture.save(path, optimize=True)
-    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, of {buffer.tell() / 1000:.0f}. {figure.alt_text}")
+    return Image.open(buffer).convert("RGB")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture with 256 dithered colours: half the bytes, and no difference that is seen at this size."""
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE)
+    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

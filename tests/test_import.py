@@ -16,6 +16,7 @@ PACKAGE = Path(labutils.__file__).parent
 ROOMS = [
     "weights",
     "photos",
+    "datasets",
     "vit_layers",
     "pretrained",
     "vgg16",

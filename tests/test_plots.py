@@ -119,6 +119,38 @@ def test_signed_maps_have_zero_in_the_middle():
     assert blue[2] > blue[0]
 
 
+def test_the_photo_is_grey_under_signed_maps_only():
+    """Or a red saucer looks like a place of large values."""
+    red = np.zeros((1, 3, 3), np.uint8)
+    red[...] = (200, 20, 10)
+    luma = np.rint(0.299 * 200 + 0.587 * 20 + 0.114 * 10)
+    signed, plain = np.array([[-1.0, 0.0, 1.0]]), np.array([[0.5, 0.0, 1.0]])
+    for alpha in (0, 0.4, 1):
+        colours = matplotlib.colormaps[plots.DIVERGING]((signed + 1) / 2)[..., :3]
+        expected = np.rint((1 - alpha) * luma + alpha * 255 * colours)
+        np.testing.assert_array_equal(plots.overlay_pixels(red, signed, alpha=alpha, limit=1), expected)
+    np.testing.assert_array_equal(plots.overlay_pixels(red, plain, alpha=0), red)
+    np.testing.assert_array_equal(plots.overlay_pixels(red, 0 * signed, alpha=0), red)
+    assert (red == (200, 20, 10)).all(), "The photo that was handed in keeps its colours."
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda photo, heatmap: plots.overlay(photo, heatmap),
+        lambda photo, heatmap: plots.gallery(photo, {"a": heatmap}),
+        lambda photo, heatmap: plots.side_by_side({"a": heatmap}, photo),
+        lambda photo, heatmap: plots.side_by_side({"a": heatmap, "b": MAP}, photo, shared=True),
+    ],
+)
+def test_every_figure_of_a_signed_map_has_the_photo_in_grey(make):
+    grey = np.asarray(Image.fromarray(PHOTO).convert("L").convert("RGB"))
+    coloured, same = ([ax.images[0].get_array() for ax in panels(make(photo, SIGNED))] for photo in (PHOTO, grey))
+    np.testing.assert_array_equal(coloured[-1], same[-1])
+    if len(coloured) > 1:
+        np.testing.assert_array_equal(coloured[0], PHOTO)
+
+
 def test_the_default_limit_lets_half_a_per_cent_saturate():
     values = np.arange(1.0, 1001.0).reshape(20, 50)
     photo = np.zeros((20, 50, 3), np.uint8)
@@ -322,6 +354,13 @@ def test_side_by_side_with_one_scale():
         np.testing.assert_array_equal(ax.images[0].get_array(), plots.overlay_pixels(PHOTO, heatmap, limit=limit))
     assert "One scale for all" in texts(figure)
     assert "all zero" in texts(figure)
+
+
+def test_side_by_side_of_one_map_says_nothing_of_sharing():
+    for shared in (False, True):
+        assert "scale" not in texts(plots.side_by_side({"a": MAP}, PHOTO, shared=shared, title="Cat"))
+        assert plots.side_by_side({"a": MAP}, shared=shared, title="Cat").alt_text.startswith("A map (Cat). a: ")
+    assert "scale" not in texts(plots.side_by_side({"a": MAP}))
 
 
 def test_one_signed_map_makes_the_shared_scale_signed():

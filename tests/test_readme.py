@@ -1,5 +1,6 @@
 """The README holds: its Python runs, its files and commands exist, its numbers are those of the project."""
 
+import html
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/index.md", "data/photos/README.md"]
+PAGES = ["README.md", "docs/index.md", "docs/notebooks.md", "data/photos/README.md"]
 
 
 def blocks(language: str) -> list[str]:
@@ -49,12 +50,22 @@ def test_python_runs_from_top_to_bottom(students_folder):
     assert {"my_cat.png", "grad_cam.png"} <= {path.name for path in students_folder.iterdir()}
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page):
     path = ROOT / page
-    targets = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
-    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
-    assert not missing
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        found = path.parent / file if file else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
 
 
 def test_every_labutils_command_parses():
@@ -100,11 +111,46 @@ def test_versions_are_those_of_the_project():
     assert f"{project['license']} licence" in README
 
 
-def test_the_notebooks_said_to_be_here_are_here():
-    rows = re.findall(r"^\| (\d\d) \|.*\| (here|planned) \|$", README, re.MULTILINE)
-    assert [number for number, _ in rows] == [f"{number:02}" for number in range(1, 9)]
-    for number, state in rows:
-        assert bool(list((ROOT / "solutions").glob(f"{number}_*.ipynb"))) == (state == "here"), number
+def first_cell(notebook: Path) -> str:
+    import nbformat
+
+    return nbformat.read(notebook, as_version=4).cells[0].source
+
+
+def test_every_notebook_is_shown_with_its_own_goal_figure():
+    rows = re.findall(
+        r'^\| <img src="(docs/pictures/notebook_(\d\d)\.png)" width="420" alt="([^"]+)"> '
+        r"\| \*\*(\d\d) \[[^]]+\]\((notebooks/[^)]+)\)",
+        README,
+        re.MULTILINE,
+    )
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert [row[4] for row in rows] == [f"notebooks/{path.name}" for path in notebooks]
+    for (picture, number, alt, named, _), notebook in zip(rows, notebooks, strict=True):
+        assert number == named == notebook.name[:2]
+        assert (ROOT / picture).exists()
+        assert f"![{html.unescape(alt)}](attachment:goal.png)" in first_cell(notebook)
+
+
+def test_the_page_of_notebooks_has_their_numbers():
+    """Minutes as the first cell says them; the exercises' as the registry has them; think tasks as in the notebook."""
+    import nbformat
+
+    from labutils.course import registry
+
+    page = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d\d) [^|]*\|[^|]*" + r"\| (\d+) " * 5 + r"\|$", page, re.MULTILINE)
+    assert [row[0] for row in rows] == list(registry.modules())
+    for number, minutes, for_todos, todos, points, thinks in rows:
+        (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        cells = nbformat.read(notebook, as_version=4).cells
+        sessions, each = re.search(r"\*\*Time:\*\* (two sessions of )?about (\d+) minutes", cells[0].source).groups()
+        assert int(minutes) == int(each) * (2 if sessions else 1), number
+        exercises = registry.of_notebook(number).values()
+        assert (int(todos), int(points)) == (len(exercises), sum(exercise.points for exercise in exercises)), number
+        assert int(for_todos) == sum(exercise.minutes for exercise in exercises), number
+        marked = [cell for cell in cells if cell.cell_type == "markdown" and "nbgrader" in cell.metadata]
+        assert int(thinks) == len(marked), number
 
 
 def test_explain_lists_every_method():

@@ -89,6 +89,8 @@ class TestMethods:
             "count_passes",
             "attention",
             "attention_gradients",
+            "layer_relevance",
+            "reached_windows",
         }
         of_arrays = {"rollout", "gradient_weighted_rollout", "token_map"}
         functions = {name for name in explain.__all__ if name.islower()}
@@ -289,6 +291,18 @@ class TestExplainPhoto:
         assert cam.problem
         assert saliency.values.shape == (24, 24)
 
+    @pytest.mark.parametrize(("side", "patch", "stride"), [(8, 2, 1), (28, 7, 3), (64, 16, 8), (3, 1, 1)])
+    def test_occlusion_covers_a_part_of_small_pictures_as_well(self, side, patch, stride, tmp_path):
+        digits = Network("digits", small_model(channels=1, side=side), "scale01", tuple("abcd"))
+        pixels = np.random.default_rng(1).integers(0, 256, (side, side), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "digit.png")
+        (one,) = (
+            report.explain_photo(digits, tmp_path / "digit.png", report.choose(["occlusion"]), [1]).evidence[0].maps
+        )
+        image = pixels[np.newaxis, ..., np.newaxis] / np.float32(255)
+        expected = explain.occlusion(digits.model, image, 1, patch=patch, stride=stride)[0]
+        np.testing.assert_allclose(one.values, expected, rtol=1e-4, atol=1e-6)
+
     def test_level_that_says_nothing_is_not_coloured(self, network, photo):
         (one,) = report.explain_photo(network, photo, report.choose(["rise"])).evidence[0].maps
         expected = explain.rise(
@@ -375,6 +389,24 @@ class TestPage:
         assert "zero everywhere" in page.text
         assert "Not possible here: no <layer>" in page.text
         assert not any(image["alt"].startswith("Grad-CAM") for image in page.all("img"))
+
+
+def test_pictures_of_few_pixels_are_shown_as_they_are(tmp_path):
+    """Neither JPEG nor smoothing, which turn an 8 x 8 digit into a blur; photos have both."""
+    digits = Network("digits", small_model(channels=1, side=8), "scale01", tuple("abcd"))
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 8), dtype="uint8")
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    Image.fromarray(np.kron(pixels, np.ones((9, 9), "uint8"))).save(tmp_path / "large.png")
+    for name, css, kind in (("digit", "photo small", "png"), ("large", "photo", "jpeg")):
+        explained = report.explain_photo(digits, tmp_path / f"{name}.png", report.choose(FAST))
+        page = Tags(report.render(digits, [explained], {}))
+        (section,) = page.all("section")
+        assert section["class"] == css
+        address = page.all("img")[0]["src"]
+        assert address.startswith(f"data:image/{kind};base64,")
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("L"))
+        if kind == "png":
+            np.testing.assert_array_equal(shown, pixels)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -6,11 +6,13 @@ randomisation with a method that ignores the weights. See ``docs/methods.md``.
 """
 
 from labutils.evaluate.curves import Curve, blurred, deletion_curve, insertion_curve
+from labutils.evaluate.league import LEAGUE, league_table
 from labutils.evaluate.mosaics import Mosaics, confident_mosaics, textured_mosaics
 from labutils.evaluate.pointing import centre_baseline, grid_pointing_game, pointing_game
-from labutils.evaluate.randomization import weight_randomization
+from labutils.evaluate.randomization import randomized, rank_correlation, weight_randomization
 
 __all__ = [
+    "LEAGUE",
     "Curve",
     "Mosaics",
     "blurred",
@@ -19,7 +21,10 @@ __all__ = [
     "deletion_curve",
     "grid_pointing_game",
     "insertion_curve",
+    "league_table",
     "pointing_game",
+    "randomized",
+    "rank_correlation",
     "textured_mosaics",
     "weight_randomization",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,14 +83,79 @@ def weight_randomization(
         classes = np.concatenate(parts).argmax(axis=-1).astype(np.int32)
     copy = _copy(model)
 
-    original = _magnitudes(method, model, images, classes)
+    original = checked_result(method, model, images, classes)
     correlations = {}
     for name, layer in track(_layers_from_the_top(open_model(copy)), progress, "Weight randomisation"):
         _randomize(layer, rng)
-        maps = _magnitudes(method, copy, images, classes)
-        pairs = zip(original, maps, strict=True)
-        correlations[name] = float(np.mean([_rank_correlation(before, after) for before, after in pairs]))
+        maps = checked_result(method, copy, images, classes)
+        correlations[name] = float(rank_correlation(original, maps).mean())
     return correlations
+
+
+def randomized(model: keras.Model, layers: Sequence[str] | None = None, *, seed: int | None = None) -> keras.Model:
+    """A copy of a model in which some layers, or all, have forgotten what they learnt.
+
+    Their weights are those that `weight_randomization` gives them, from the output down: the first k names of its result
+    and the same seed give the network of its k-th step.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential, of layers that Keras can copy. It is not changed.
+    layers : sequence of str or None
+        Names as in the result of `weight_randomization`, in any order; None takes every layer that learnt something.
+    seed : int or None
+        The same seed gives the same weights.
+
+    Returns
+    -------
+    keras.Model
+        Uncompiled; nothing in it is shared with `model`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A layer that there is not, or without weights, or one that cannot be copied.
+    """
+    opened = open_model(model)
+    if isinstance(layers, str):
+        raise TypeError(f"layers: names of layers, such as [{layers!r}], are needed, not one text")
+    rng = np.random.default_rng(check_seed(seed))
+    known = [name for name, _ in _layers_from_the_top(opened)]
+    for name in layers or ():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=3)
+            meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise ValueError(f"layers: {name!r} is no layer with weights of '{opened.name}'{meant}; possible: {known}")
+    copy = _copy(model)
+    for name, layer in _layers_from_the_top(open_model(copy)):
+        if layers is None or name in layers:
+            _randomize(layer, rng)
+    return copy
+
+
+def rank_correlation(maps: Any, others: Any) -> np.ndarray:
+    """Spearman's rank correlation of the magnitudes of maps, image by image: do both put the places in one order?
+
+    Parameters
+    ----------
+    maps, others : array_like
+        (n, ...) both, in one shape; signs are ignored, as `weight_randomization` does.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) float64, -1 to 1: exactly 1 for equal rankings (two constant maps among them), 0 where one map is constant.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    first, second = (np.abs(np.asarray(values, np.float64)) for values in (maps, others))
+    if first.shape != second.shape or first.ndim < 2:
+        raise ValueError(f"others: shape {second.shape} does not fit the maps, {first.shape}; both are (n, ...)")
+    return np.array([_rank_correlation(one.ravel(), other.ravel()) for one, other in zip(first, second, strict=True)])
 
 
 def _layers_from_the_top(opened: OpenModel) -> list[tuple[str, Any]]:
@@ -113,8 +179,10 @@ def _randomize(layer: keras.Layer, rng: np.random.Generator) -> None:
             variable.assign(np.sqrt(np.mean(values**2)) * rng.standard_normal(values.shape))
 
 
-def _magnitudes(method: Callable[..., Any], model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """|maps| as (n, values); the method gets arrays of its own, so that it cannot change those of the next run."""
+def checked_result(
+    method: Callable[..., Any], model: keras.Model, images: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """A method's maps, (n, ...); it gets arrays of its own, so that it cannot change those of the next run."""
     maps = method(model, images.copy(), classes.copy())
     array = np.asarray(maps) if not isinstance(maps, tuple) else np.empty(0)
     if array.dtype.kind not in "biuf" or array.ndim < 2 or len(array) != len(images):
@@ -122,7 +190,6 @@ def _magnitudes(method: Callable[..., Any], model: keras.Model, images: np.ndarr
             f"method: it must return {len(images)} maps, an array of shape ({len(images)}, H, W), not "
             f"{type(maps).__name__} of shape {array.shape}"
         )
-    array = np.abs(array.reshape(len(array), -1).astype(np.float64))
     if not np.isfinite(array).all():
         raise ValueError("method: its maps have NaN or infinite values")
     return array

@@ -25,14 +25,16 @@ from labutils.explain.gradients import (
 )
 from labutils.explain.occlusion import occlusion
 from labutils.explain.receptive import ReceptiveField
-from labutils.explain.relevance import lrp
+from labutils.explain.relevance import layer_relevance, lrp
 from labutils.explain.rise import rise
 from labutils.explain.surgery import Passes, count_passes
+from labutils.explain.windows import Window, reached_windows
 
 __all__ = [
     "LayerStatistics",
     "Passes",
     "ReceptiveField",
+    "Window",
     "ablation_cam",
     "activation_statistics",
     "activations",
@@ -50,9 +52,11 @@ __all__ = [
     "guided_backprop",
     "integrated_gradients",
     "layer_cam",
+    "layer_relevance",
     "lrp",
     "maximize_activation",
     "occlusion",
+    "reached_windows",
     "rise",
     "rollout",
     "saliency",

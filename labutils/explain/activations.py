@@ -54,13 +54,14 @@ def activations(model: keras.Model, images: Any, layers: Layers = None) -> dict[
     """
     opened = open_model(model)
     images = check_images(opened, images)
-    places = _places(opened, layers)
+    places = find_places(opened, layers)
     tensors = [place.tensor for place in places.values()]
     parts = [opened.activations(images[batch], tensors) for batch in batches(len(images), _IMAGES_AT_ONCE)]
     return {name: np.concatenate(arrays) for name, arrays in zip(places, zip(*parts, strict=True), strict=True)}
 
 
-def _places(opened: OpenModel, layers: Layers) -> dict[str, Place]:
+def find_places(opened: OpenModel, layers: Layers) -> dict[str, Place]:
+    """What an argument ``layers`` asks for: names as given, or with the models they are nested in -> places."""
     if layers is None:
         return {place.path: place for place in opened.reached_places()}
     wanted = layers if isinstance(layers, list | tuple) else [layers]
@@ -111,7 +112,7 @@ def activation_statistics(model: keras.Model, images: Any, layers: Layers = None
     """
     opened = open_model(model)
     images = check_images(opened, images)
-    places = _places(opened, layers)
+    places = find_places(opened, layers)
     tensors = [place.tensor for place in places.values()]
     parts = [opened.activations(images[batch], tensors, _summary) for batch in batches(len(images), _IMAGES_AT_ONCE)]
     fields = receptive_fields(opened, images.shape[1:3]) if images.ndim == 4 else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labutils.explain.activations import Layers, find_places
 from labutils.explain.arguments import Classes, batches, check_baseline, check_classes, check_images, check_share
 from labutils.explain.relevance_rules import Linear, epsilon_rule, gamma_rule, z_box_rule, z_plus_rule
 from labutils.explain.surgery import TOP_CLASS, OpenModel, activation_name, count, open_model, rectifies
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+_INPUT = "input"  # the images' name among the layers
 _IMAGES_AT_ONCE = 4  # what every layer adds up and what it gives are kept until their relevance is known
 
 
@@ -86,7 +88,7 @@ def lrp(
         (n, H, W) float32, raw and signed, in logits: summed over colours. (n, features) for feature vectors.
     gap : numpy.ndarray
         Only with ``return_gap``: (n,) float32, sum of the map minus S_c, in logits: what biases and epsilon have kept.
-        Without either it is zero.
+        Without either it is zero. `layer_relevance` shows in which layers.
 
     Raises
     ------
@@ -100,6 +102,87 @@ def lrp(
     """
     opened = open_model(model)
     images = check_images(opened, images)
+    (relevance,), score = _propagate(opened, images, classes, (0,), composite, epsilon, gamma, bounds)
+    relevance = relevance.astype(np.float64)
+    maps = relevance if relevance.ndim == 2 else relevance.sum(axis=-1)
+    gap = relevance.reshape(len(images), -1).sum(axis=1) - score
+    return (maps.astype(np.float32), gap.astype(np.float32)) if return_gap else maps.astype(np.float32)
+
+
+def layer_relevance(
+    model: keras.Model,
+    images: Any,
+    classes: Classes = None,
+    *,
+    layers: Layers = None,
+    composite: str = "epsilon_gamma_box",
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+    bounds: tuple[Any, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """The relevance of every layer's output on the way down, from the same passes as `lrp`.
+
+    In a chain of layers, each array sums to the logit S_c less what the layers above it have kept: that shows where
+    relevance is lost. Where branches run side by side, their sums add up to it.
+
+    Parameters
+    ----------
+    model, images, classes, composite, epsilon, gamma, bounds
+        As for `lrp`.
+    layers : None, str, keras.Layer or a list of these
+        As for `labutils.explain.activations`; the name ``"input"`` stands for the images. None takes the images and
+        all layers, but those whose output no relevance ever lies on because they are merged with a batch norm.
+
+    Returns
+    -------
+    dict
+        Layer -> (n, ...) float32, in the shape of the layer's output, raw and signed, in logits; first the input, then
+        in the order in which the layers run, or in the order asked for. What belongs to the last layer is S_c at the
+        class and 0 elsewhere. The map that `lrp` gives is what the input has, summed over colours.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `lrp`; no such layer, or one that is merged with a batch norm.
+    """
+    opened = open_model(model)
+    images = check_images(opened, images)
+    numbers = _relevant_tensors(opened, layers)
+    relevance, _ = _propagate(opened, images, classes, tuple(numbers.values()), composite, epsilon, gamma, bounds)
+    return {name: values.astype(np.float32) for name, values in zip(numbers, relevance, strict=True)}
+
+
+def _relevant_tensors(opened: OpenModel, layers: Layers) -> dict[str, int]:
+    """Layer -> number of its output, with the input as `_INPUT`; in the order asked for."""
+    crossed = {stage.output for stage in _stages(opened)}
+    if layers is None:
+        return {_INPUT: 0} | {place.path: place.tensor for place in opened.reached_places() if place.tensor in crossed}
+    numbers: dict[str, int] = {}
+    for layer in layers if isinstance(layers, list | tuple) and layers else [layers]:
+        if isinstance(layer, str) and layer == _INPUT:
+            numbers[_INPUT] = 0
+            continue
+        ((name, place),) = find_places(opened, layer).items()
+        if place.tensor not in crossed:
+            raise ValueError(
+                f"layers: '{place.path}' is merged with the batch norm beside it for LRP, and its own output has no "
+                "relevance; ask for the other one"
+            )
+        numbers[name] = place.tensor
+    return numbers
+
+
+def _propagate(
+    opened: OpenModel,
+    images: np.ndarray,
+    classes: Classes,
+    numbers: tuple[int, ...],
+    composite: Any,
+    epsilon: Any,
+    gamma: Any,
+    bounds: Any,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Relevance of the tensors of these numbers, and S_c, (n,); the options of `lrp` are checked here."""
     rules = _check_composite(composite)
     epsilon, gamma = check_share(epsilon, "epsilon"), check_share(gamma, "gamma")
     box = _check_bounds(opened, bounds, images) if rules.first else ()
@@ -107,22 +190,21 @@ def lrp(
     stages = _stages(opened)
 
     def run(images: tf.Tensor, classes: tf.Tensor, epsilon: tf.Tensor, gamma: tf.Tensor, *box: tf.Tensor) -> Any:
-        return _Propagation(opened, rules, epsilon, gamma).run(stages, images, classes, box)
+        relevance, score = _Propagation(opened, rules, epsilon, gamma).run(stages, images, classes, box)
+        return *(relevance[number] for number in numbers), score
 
     import tensorflow as tf
 
     like_images = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
     specs = [tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.float32)] * 2, *[like_images] * len(box)]
-    compiled = opened.compile(("lrp", composite, len(box)), run, images, *specs)
+    compiled = opened.compile(("lrp", composite, len(box), numbers), run, images, *specs)
     parts = [
         compiled(images[batch], classes[batch], epsilon, gamma, *(end[batch] for end in box))
         for batch in batches(len(images), _IMAGES_AT_ONCE)
     ]
     count(forward=len(images), backward=len(images))
-    relevance, score = (np.concatenate(arrays).astype(np.float64) for arrays in zip(*parts, strict=True))
-    maps = relevance if relevance.ndim == 2 else relevance.sum(axis=-1)
-    gap = relevance.reshape(len(images), -1).sum(axis=1) - score
-    return (maps.astype(np.float32), gap.astype(np.float32)) if return_gap else maps.astype(np.float32)
+    *relevance, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return relevance, score
 
 
 def _check_composite(composite: Any) -> Composite:
@@ -316,7 +398,7 @@ class _Propagation:
         self.nonnegative: set[int] = set()
 
     def run(self, stages: list[_Stage], images: tf.Tensor, classes: tf.Tensor, box: tuple) -> tuple:
-        """Relevance of the images, in their shape, and S_c."""
+        """Relevance of every tensor that a stage reads or gives, by number (0 is the images), and S_c."""
         import keras
         import tensorflow as tf
 
@@ -336,9 +418,9 @@ class _Propagation:
             start = logits * tf.one_hot(classes, self.opened.classes, dtype=logits.dtype)
             relevance = {0: tf.zeros_like(self.tensors[0]), self.opened.output: start}
             for stage, back in reversed(backs):
-                for number, share in zip(stage.inputs, back(relevance.pop(stage.output)), strict=True):
+                for number, share in zip(stage.inputs, back(relevance[stage.output]), strict=True):
                     relevance[number] = relevance[number] + share if number in relevance else share
-        return relevance[0], tf.reduce_sum(start, axis=-1)
+        return relevance, tf.reduce_sum(start, axis=-1)
 
     def _rule(
         self, stage: _Stage, layer: Linear, x: tf.Tensor, z: tf.Tensor, relevance: tf.Tensor, ends: list | None = None

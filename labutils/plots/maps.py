@@ -139,7 +139,7 @@ def side_by_side(
         True gives all maps one scale, so that colours compare between them (right where the unit is the same: one method,
         several classes). False gives each its own.
     title
-        Written above; the scale is added to it.
+        Written above; with two maps or more, followed by whether they share a scale.
     cmap, alpha
         As for `overlay_pixels`.
     """
@@ -171,9 +171,13 @@ def side_by_side(
     if common and common.limit > 0:
         colour_bar(figure, axes, common)
     scales = "one scale for all" if shared else "each on its own scale"
-    figure.suptitle(f"{title} ({scales})" if title else scales.capitalize(), fontsize=TITLE, parse_math=False)
+    several = f"{title} ({scales})" if title else scales.capitalize()
+    figure.suptitle(several if len(values) > 1 else title, fontsize=TITLE, parse_math=False)
     words = "; ".join(f"{name}: {in_words(heatmap)}" for name, heatmap in values.items())
-    figure.alt_text = f"{len(values)} maps beside each other{named(title)}, {scales}. {words}."
+    shown = (
+        f"{len(values)} maps beside each other{named(title)}, {scales}" if len(values) > 1 else f"A map{named(title)}"
+    )
+    figure.alt_text = f"{shown}. {words}."
     return figure
 
 

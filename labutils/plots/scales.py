@@ -73,6 +73,8 @@ def overlay_pixels(
 ) -> np.ndarray:
     """The pixels of a photo with a map's colours laid over it: ``(1 - alpha) * photo + alpha * colours``.
 
+    Under a map with negative values the photo is grey, so that all red and blue is the map's.
+
     Parameters
     ----------
     image
@@ -83,7 +85,7 @@ def overlay_pixels(
         Name of a matplotlib colour map, such as ``"jet"``; None takes `SEQUENTIAL`, or `DIVERGING` where the map has
         negative values.
     alpha
-        0 gives the photo, 1 the colours alone.
+        0 gives the photo (grey under a map with negative values), 1 the colours alone.
     limit
         The value that gets full colour (and its negative the opposite one), to compare several figures or to show
         the plain maximum, ``np.abs(heatmap).max()``. None takes its `display_limit`.
@@ -152,12 +154,21 @@ def scale_of(maps: Sequence[np.ndarray], cmap: str | Colormap | None, limit: flo
 
 
 def blended(photo: np.ndarray, values: np.ndarray, scale: Scale, alpha: float) -> np.ndarray:
+    """The photo, ``(H, W, 3)`` uint8, under the colours of one map; grey under those of a signed scale."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is between 0 (the photo) and 1 (the colours alone), not {alpha!r}.")
     if not values.any():
         return photo.copy()
     colours = scale.colours(values, photo.shape[:2])
+    # A red thing in the photo would look like a place of large values.
+    photo = _grey(photo) if scale.signed else photo
     return np.rint((1 - alpha) * photo + alpha * 255 * colours).astype(np.uint8)
+
+
+def _grey(photo: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.repeat(np.asarray(Image.fromarray(photo).convert("L"))[..., np.newaxis], 3, axis=2)
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -14,9 +14,9 @@ from labutils.plots.words import named, percent, sides, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from labutils.explain import Window
-    from matplotlib.figure import Figure
 
 COLUMNS = 7
 FINEST = 28
@@ -58,7 +58,10 @@ def reach(windows: Mapping[str, Window], image: np.ndarray | None = None, *, tit
         ax.set_aspect(height / width * window.size[1] / window.size[0])  # as high and wide as the first
         ax.set_title(wrapped(name, max(12, int(1.3 * WIDTH / columns * 8))), fontsize=TEXT, parse_math=False)
         ax.set_xlabel(
-            f"{sides(*sizes[name])}\nof {sides(*window.size)}\n{share}", fontsize=TEXT - 1, color=QUIET, parse_math=False
+            f"{sides(*sizes[name])}\nof {sides(*window.size)}\n{share}",
+            fontsize=TEXT - 1,
+            color=QUIET,
+            parse_math=False,
         )
         words.append(f"{name}: {sides(*sizes[name])} of {sides(*window.size)} ({share})")
     for ax in axes.flat[len(windows) :]:

@@ -134,7 +134,7 @@ def explain_photo(
 
 
 def _run(method: Method, network: Network, image: np.ndarray, index: int, layer: str | None) -> Map:
-    options = dict(method.options)
+    options = {**method.options, **method.options_for(network.size)}
     if method.has_layer and layer is not None:
         options["layer"] = layer
     if method.has_gap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ class Method:
         Whether it looks at one layer's feature maps and so takes ``layer``.
     options : mapping
         Options other than the defaults, such as a seed.
+    options_for : callable
+        Further options that depend on the (height, width) of the network's photos.
     has_level : bool
         Whether the map has a level that says nothing about places: only differences within it are then shown.
     has_gap : bool
@@ -42,6 +44,7 @@ class Method:
     says: str
     has_layer: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    options_for: Callable[[tuple[int, int]], Mapping[str, Any]] = lambda size: {}
     has_level: bool = False
     has_gap: bool = False
     needs_attention: bool = False
@@ -50,6 +53,14 @@ class Method:
     def suits(self, network: Network) -> bool:
         """Whether a report on this network has the method when nobody names it."""
         return self.for_transformers if network.has_attention else not self.needs_attention
+
+
+def _patch_that_fits(size: tuple[int, int]) -> Mapping[str, Any]:
+    """Occlusion's own patch is made for photos; one of a few pixels (a digit) has it in the same relation."""
+    if min(size) >= 64:
+        return {}
+    patch = max(1, min(size) // 4)
+    return {"patch": patch, "stride": max(1, patch // 2)}
 
 
 METHODS: tuple[Method, ...] = (
@@ -105,6 +116,7 @@ METHODS: tuple[Method, ...] = (
         "occlusion",
         "Occlusion",
         "How far the score drops when a small square there is covered; blue where covering it helps the class.",
+        options_for=_patch_that_fits,
     ),
     Method(
         "rise",

@@ -32,8 +32,9 @@ def render(network: Network, photos: Sequence[ExplainedPhoto], settings: Mapping
     )
     environment.filters |= {
         "colours": _colours,
-        "jpeg": _jpeg,
+        "photo": _photo,
         "png": _png,
+        "small": _is_small,
         "percent": _percent,
         "seconds": _seconds,
         "number": _number,
@@ -67,8 +68,13 @@ def _where(values: np.ndarray) -> str:
     return f"strongest {across:.0f} % of the way from left to right and {down:.0f} % from top to bottom"
 
 
-def _jpeg(pixels: np.ndarray) -> str:
-    return _data_address(pixels, "JPEG", quality=85)
+def _is_small(pixels: np.ndarray) -> bool:
+    """Whether a picture is of so few pixels (a digit) that they are shown as squares and not smoothed."""
+    return max(pixels.shape[:2]) < 40
+
+
+def _photo(pixels: np.ndarray) -> str:
+    return _png(pixels) if _is_small(pixels) else _data_address(pixels, "JPEG", quality=85)
 
 
 def _png(pixels: np.ndarray) -> str:

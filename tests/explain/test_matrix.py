@@ -39,6 +39,8 @@ OTHERS = {
     "maximize_activation",
     "attention",
     "attention_gradients",
+    "layer_relevance",
+    "reached_windows",
 }
 """What else there is in labutils.explain for a model: it gives no map an image, or several methods' maps at once."""
 OF_ARRAYS = {"rollout", "gradient_weighted_rollout", "token_map"}
@@ -59,8 +61,8 @@ def bundled():
 
 def keras_vgg16():
     keras.utils.set_random_seed(0)
-    photos = keras.applications.vgg16.preprocess_input(zoo.photos(3, (224, 224, 3)).astype(np.float32))
-    return keras.applications.VGG16(weights=None), photos
+    photos = keras.applications.vgg16.preprocess_input(zoo.photos(3, (64, 96, 3)).astype(np.float32))
+    return keras.applications.VGG16(weights=None, input_shape=photos.shape[1:]), photos
 
 
 def mobilenet(size):

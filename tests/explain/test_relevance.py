@@ -12,7 +12,7 @@ import zoo
 
 from labutils import explain
 from labutils.explain import count_passes, relevance_rules
-from labutils.explain.relevance import COMPOSITES, lrp
+from labutils.explain.relevance import COMPOSITES, layer_relevance, lrp
 from labutils.explain.surgery import open_model
 
 TEACHER = Path(__file__).parents[3] / "shared" / "teacher" / "mobilenet_v2_imagenet.weights.h5"
@@ -342,6 +342,78 @@ class TestConservation:
         logits = open_model(model).logits(photos.astype(np.float32))[:, 2]
         np.testing.assert_allclose(maps.sum((1, 2)) - gap, logits, rtol=1e-4)
         assert (np.abs(gap) > 1e-4).all()  # it has biases
+
+
+@pytest.mark.usefixtures("eagerly")
+class TestEachLayer:
+    def test_by_hand(self):
+        # S = 6 is 3 each of the hidden units; 3 * (2, -1) / 1 + 3 * (1, 2) / 3.
+        model = hidden()
+        found = layer_relevance(model, X, composite="epsilon", epsilon=0.0)
+        assert list(found) == ["input", *(layer.name for layer in model.layers if layer.weights)]
+        for values, expected in zip(found.values(), ([7, -1], [3, 3], [6]), strict=True):
+            assert values.dtype == np.float32
+            np.testing.assert_allclose(values, [expected], rtol=1e-5)
+
+    @pytest.mark.parametrize("composite", COMPOSITES)
+    def test_ends_where_lrp_ends_and_has_the_shapes_of_the_activations(self, composite):
+        model, photos = zoo.vgg_like(), zoo.photos(2, (16, 24, 3))
+        found = layer_relevance(model, photos, [1, 0], composite=composite, epsilon=0.1)
+        expected = lrp(model, photos, [1, 0], composite=composite, epsilon=0.1)
+        np.testing.assert_allclose(found.pop("input").sum(axis=-1), expected, rtol=1e-4, atol=1e-6)
+        outputs = explain.activations(model, photos)
+        assert {name: values.shape for name, values in found.items()} == {
+            name: values.shape for name, values in outputs.items()
+        }
+
+    def test_every_layer_of_a_chain_keeps_the_sum_without_biases(self):
+        model = without_biases(zoo.vgg_like())
+        found = layer_relevance(model, zoo.photos(2, (16, 24, 3)), 1, composite="gamma")
+        sums = np.array([values.reshape(2, -1).sum(axis=1) for values in found.values()])
+        np.testing.assert_allclose(sums, np.broadcast_to(sums[-1], sums.shape), rtol=1e-3)
+
+    def test_branches_side_by_side_have_it_together(self):
+        # 3 - 1 = 2 of branches 1 * 3 and -0.5 * 2.
+        x = keras.Input((2,))
+        branches = [L.Dense(1, use_bias=False, name=name)(x) for name in ("for", "against")]
+        model = keras.Model(x, L.Add(name="sum")(branches))
+        model.get_layer("for").set_weights([np.array([[1.0], [0.0]])])
+        model.get_layer("against").set_weights([np.array([[0.0], [-0.5]])])
+        found = layer_relevance(model, [3.0, 2.0], composite="epsilon")
+        for name, expected in {"input": [3, -1], "for": [3], "against": [-1], "sum": [2]}.items():
+            np.testing.assert_allclose(found[name], [expected], rtol=1e-5)
+
+    def test_layers_asked_for_come_in_that_order_and_under_that_name(self):
+        model = zoo.vgg_like()
+        photos, last = zoo.photos(1, (16, 24, 3)), model.layers[-1]
+        all_layers = layer_relevance(model, photos, 1)
+        found = layer_relevance(model, photos, 1, layers=[last, "input"])
+        assert list(found) == [last.name, "input"]
+        for name, values in found.items():
+            np.testing.assert_allclose(values, all_layers[name], rtol=1e-5, atol=1e-7)
+        assert list(layer_relevance(model, photos, 1, layers=last.name)) == [last.name]
+
+    def test_merged_layers_have_no_entry_and_cannot_be_asked_for(self):
+        model = small([L.Conv2D(4, 2, name="conv"), L.BatchNormalization(name="norm"), L.ReLU()])
+        found = layer_relevance(model, SIGNED, 1)
+        assert "norm" in found
+        assert "conv" not in found
+        with pytest.raises(ValueError, match="layers: 'conv' is merged with the batch norm"):
+            layer_relevance(model, SIGNED, 1, layers=["norm", "conv"])
+
+    def test_layers_that_are_not_there(self):
+        with pytest.raises(ValueError, match=r"layers: .*'nrom'.*norm"):
+            layer_relevance(zoo.functional(), zoo.photos(), layers="nrom")
+        with pytest.raises(ValueError, match="layers: an empty list"):
+            layer_relevance(zoo.functional(), zoo.photos(), layers=[])
+
+    def test_one_forward_and_one_backward_pass_and_the_model_left_as_it_was(self):
+        model = zoo.residual()
+        before = zoo.state(model)
+        with count_passes() as passes:
+            layer_relevance(model, zoo.photos())
+        assert (passes.forward, passes.backward) == (3, 3)
+        assert zoo.state(model) == before
 
 
 @pytest.mark.parametrize("build", [zoo.functional, zoo.vgg_like, zoo.residual])

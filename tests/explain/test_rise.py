@@ -143,6 +143,34 @@ def test_cost_is_one_forward_pass_a_mask(classes, more):
     assert (passes.forward, passes.backward) == (2 * (10 + more), 0)
 
 
+def test_one_image_asked_for_several_classes_is_masked_once():
+    model, photos = zoo.functional(), zoo.photos(2)
+    with count_passes() as passes:
+        rise(model, np.repeat(photos, 3, axis=0), [0, 1, 2] * 2, masks=10, seed=0)
+    assert passes.forward == 2 * 10
+    with count_passes() as passes:  # without a seed each time draws its own masks
+        rise(model, np.repeat(photos, 3, axis=0), [0, 1, 2] * 2, masks=10)
+    assert passes.forward == 6 * 10
+
+
+class TestCentred:
+    def test_weighs_masks_by_the_distance_from_their_mean_logit(self):
+        gradient = np.random.default_rng(0).normal(size=(6, 9, 1, 2))
+        model, image = zoo.linear_head(gradient, activation=None), np.random.default_rng(1).random((6, 9, 1))
+        masks = twins_masks.rise_masks((6, 9), 40, (7, 7), 0.5, seed=2)
+        logits = (masks * image[..., 0] * gradient[:, :, 0, 1]).sum(axis=(1, 2))
+        expected = np.tensordot(logits - logits.mean(), masks, axes=1) / (40 * 0.5)
+        for batch_size in (64, 7):
+            result = rise(model, image, 1, masks=40, seed=2, centred=True, batch_size=batch_size)
+            np.testing.assert_allclose(result[0], expected, atol=1e-5 * np.abs(expected).max())
+
+    def test_a_constant_logit_gives_zero(self):
+        model = zoo.linear_head(np.zeros((6, 9, 1, 2)), activation=None)
+        bias = zoo.L.Dense(2, kernel_initializer="identity", bias_initializer=keras.initializers.Constant(3.0))
+        model = keras.Model(model.input, bias(model.output))
+        np.testing.assert_allclose(rise(model, np.ones((6, 9, 1)), 1, masks=40, seed=2, centred=True), 0, atol=1e-5)
+
+
 def test_memory_does_not_grow_with_the_number_of_masks():
     model, image = mean_of_image(), np.ones((64, 64, 1))
     rise(model, image, 0, masks=8, batch_size=8)

@@ -645,7 +645,7 @@ def _judge_pooled(arrays: Arrays, case: Case) -> Verdict:
         ),
         "wrong_axis": (
             gradients.mean(axis=-1),
-            "You averaged over the channels and kept the positions. It is the other way round: one weight a channel.",
+            "You averaged over the channels and kept the positions. It is the other way round: one weight for each channel.",
         ),
         "batch_averaged": (
             gradients.mean(axis=(0, 1, 2)),
@@ -1409,7 +1409,7 @@ def _grad_cam_mistakes(inputs: Mapping[str, Any], images: np.ndarray) -> dict[st
         "not_pooled": (
             large(_not_pooled_cam(*parts)),
             "Features and gradients were multiplied position by position. Grad-CAM first averages each channel's "
-            "gradient over the positions: one weight a channel.",
+            "gradient over the positions: one weight for each channel.",
         ),
         "weights_ignored": (
             large(parts[0].sum(axis=-1)),
@@ -1475,7 +1475,7 @@ GRAD_CAM = Exercise(
         "You have every part already: `logit_model`, `features_and_gradients`, `pooled_gradients`, `weighted_sum`, "
         "`resize_maps`. In which order do they come?",
         "The network that is handed in ends with a softmax. What has to happen before you ask for gradients?",
-        "logit model, features and gradients, one weight a channel, weighted sum with ReLU, resize to "
+        "logit model, features and gradients, one weight for each channel, weighted sum with ReLU, resize to "
         "`images.shape[1:3]`. Do not scale.",
     ),
     cases=_network_cases,
