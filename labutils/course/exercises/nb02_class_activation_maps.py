@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from labutils.course.judging import (
 
 CONV_LAYERS = ("block1_conv1", "block4_conv3", "block5_conv3")
 """The tiny network's convolutions, from the image upwards; the names are VGG16's."""
+
+_POOL = 32
+"""So many photos are drawn for a network; the cases take those on which mistakes can be told apart."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A tiny VGG: what the cases run on
@@ -69,8 +72,13 @@ def _tiny_vgg(seed: int, height: int, width: int, classes: int, activation: str 
     return keras.Model(network.inputs[0], network.outputs[0])
 
 
-def _photos(seed: int, count: int, height: int, width: int, **_: Any) -> np.ndarray:
-    """Random RGB photos with soft blobs of colour, uint8 of shape (count, height, width, 3)."""
+def _photos(seed: int, count: int, height: int, width: int, taken: Sequence[int] | None = None, **_: Any) -> np.ndarray:
+    """Random RGB photos with soft blobs of colour, uint8 of shape (count, height, width, 3).
+
+    ``taken`` are the places of `count` photos in a pool of `_POOL`; None makes no more than `count`.
+    """
+    if taken is not None:
+        return _photos(seed, _POOL, height, width)[np.asarray(taken)]
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(seed + 1)
@@ -161,20 +169,31 @@ def _network_inputs(rng: np.random.Generator, layer: str, count: int | None) -> 
     }
 
 
-def _tells_mistakes_apart(inputs: Mapping[str, Any]) -> bool:
-    """Whether every photo's weighted sum has its share of both signs at both layers, for the class and the best one.
+def _tells_mistakes_apart(inputs: Mapping[str, Any], images: np.ndarray) -> np.ndarray:
+    """Of each image, whether its weighted sum has its share of both signs at both layers, for its class and the best one.
 
     Where nothing is negative a missing ReLU cannot be seen, and where nothing is positive any map of zeros is right.
     """
-    images = _images(inputs)
-    for classes in (_classes(inputs, images), _logits(inputs, images).argmax(axis=1)):
+    tells = np.ones(len(images), bool)
+    ranking = np.argsort(-_logits(inputs, images), axis=1)
+    for classes in (ranking[:, inputs["rank"] - 1], ranking[:, 0]):
         for layer in ("block4_conv3", "block5_conv3"):
             features, gradients, _ = _parts(inputs, images, _chosen(classes), layer=layer)
             total = _unrectified(features, gradients)
-            shares = np.mean(total > 0, axis=(1, 2)), np.mean(total < 0, axis=(1, 2))
-            if np.min(shares) < 0.15:
-                return False
-    return True
+            tells &= np.minimum(np.mean(total > 0, axis=(1, 2)), np.mean(total < 0, axis=(1, 2))) >= 0.15
+    return tells
+
+
+def _telling_inputs(rng: np.random.Generator, layer: str, count: int | None) -> dict[str, Any]:
+    """A network, and photos from its pool that tell mistakes apart and whose classes (`_classes`) all differ."""
+    while True:
+        inputs = _network_inputs(rng, layer, count)
+        pool = _preprocessed(_photos(inputs["seed"], _POOL, inputs["height"], inputs["width"]))
+        classes = np.argsort(-_logits(inputs, pool), axis=1)[:, inputs["rank"] - 1]
+        telling = np.flatnonzero(_tells_mistakes_apart(inputs, pool))
+        _, first = np.unique(classes[telling], return_index=True)
+        if len(first) >= inputs["count"]:
+            return inputs | {"taken": [int(place) for place in telling[np.sort(first)[: inputs["count"]]]]}
 
 
 @functools.cache
@@ -183,9 +202,7 @@ def _network_cases(seed: int | None, *, count: int | None = None) -> list[Case]:
     rng = np.random.default_rng(7 if seed is None else seed)
     cases = []
     for layer in ("block4_conv3", "block5_conv3"):
-        inputs = _network_inputs(rng, layer, count)
-        while not _tells_mistakes_apart(inputs):
-            inputs = _network_inputs(rng, layer, count)
+        inputs = _telling_inputs(rng, layer, count)
         name = f"{inputs['count']} photo(s) of {inputs['height']} x {inputs['width']}, layer {layer}"
         cases.append(Case(name, inputs))
     return cases
