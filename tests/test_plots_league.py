@@ -66,6 +66,14 @@ def test_equal_numbers_share_a_colour_and_a_constant_column_has_one():
     assert len(set(brightness[:, 1])) == 1
 
 
+def test_numbers_that_are_written_alike_share_a_colour():
+    table = {name: {"a": value} for name, value in {"x": 0.252, "y": 0.248, "z": -0.3, "w": 12345.6}.items()}
+    brightness, texts = cells(plots.league(table, {"a": "lower"}), 1)
+    assert texts[0] == texts[1] == ["0.25"]
+    assert brightness[0, 0] == brightness[1, 0]
+    assert len(set(brightness[:, 0])) == 3
+
+
 def test_controls_stand_below_a_line_in_italics():
     figure = plots.league(TABLE, BETTER, controls=["Grad-CAM"])
     (ax,) = figure.axes

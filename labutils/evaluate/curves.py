@@ -98,7 +98,7 @@ def deletion_curve(
     ----------
     Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018.
     """
-    return _curve("Deletion", model, images, maps, classes, steps, baseline, batch_size, progress)
+    return curve_of("Deletion", model, images, maps, classes, steps, baseline, batch_size, progress)
 
 
 def insertion_curve(
@@ -119,10 +119,10 @@ def insertion_curve(
 
     Parameters, returns, errors and the source are those of `deletion_curve`; ``baseline`` is where it starts.
     """
-    return _curve("Insertion", model, images, maps, classes, steps, baseline, batch_size, progress)
+    return curve_of("Insertion", model, images, maps, classes, steps, baseline, batch_size, progress)
 
 
-def _curve(
+def curve_of(
     title: str,
     model: keras.Model,
     images: Any,
@@ -132,26 +132,32 @@ def _curve(
     baseline: float | np.ndarray | str,
     batch_size: int,
     progress: Progress,
+    ends: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Curve:
+    """The curve of either title; `ends`, the probabilities (n,) of its first and last images, where they are known."""
     opened = open_model(model)
     images = check_images(opened, images)
     refuse_features(images, title.lower())
     classes = check_classes(opened, classes, len(images))
     steps, batch_size = check_count(steps, "steps"), check_count(batch_size, "batch_size")
     order = _ranks(check_maps(maps), images)
-    baselines = _baselines(opened, baseline, images)
+    baselines = baselines_of(opened, baseline, images)
     start, end = (images, baselines) if title == "Deletion" else (baselines, images)
 
     pixels = order.shape[1]
     counts = np.array([(2 * pixels * step + steps) // (2 * steps) for step in range(steps + 1)])  # halves upwards
-    untouched = 0 if title == "Deletion" else steps
-    whole = [opened.probabilities(images[batch]) for batch in batches(len(images), batch_size)]
-    probabilities = np.concatenate(whole)
-    classes = np.where(classes < 0, probabilities.argmax(axis=-1), classes)
+    if ends is None:
+        whole = [opened.probabilities(images[batch]) for batch in batches(len(images), batch_size)]
+        probabilities = np.concatenate(whole)
+        classes = np.where(classes < 0, probabilities.argmax(axis=-1), classes)
+        known = {0 if title == "Deletion" else steps: probabilities[np.arange(len(images)), classes]}
+    else:
+        known = dict(zip((0, steps), ends, strict=True))
 
     scores = np.empty((len(images), steps + 1), np.float32)
-    scores[:, untouched] = probabilities[np.arange(len(images)), classes]
-    others = np.delete(np.arange(steps + 1), untouched)
+    for step, values in known.items():
+        scores[:, step] = values
+    others = np.delete(np.arange(steps + 1), list(known))
     pairs = [(image, step) for image in range(len(images)) for step in others]
     for batch in track(list(batches(len(pairs), batch_size)), progress, title):
         image, step = np.array(pairs[batch]).T
@@ -176,7 +182,7 @@ def _ranks(maps: np.ndarray, images: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _baselines(opened: OpenModel, baseline: float | np.ndarray | str, images: np.ndarray) -> np.ndarray:
+def baselines_of(opened: OpenModel, baseline: float | np.ndarray | str, images: np.ndarray) -> np.ndarray:
     if not isinstance(baseline, str):
         return check_baseline(opened, baseline, images)
     if baseline != "blur":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labutils.evaluate.arguments import check_masks
-from labutils.evaluate.curves import deletion_curve, insertion_curve
+from labutils.evaluate.curves import baselines_of, curve_of
 from labutils.evaluate.mosaics import Mosaics
 from labutils.evaluate.pointing import grid_pointing_game, pointing_game
 from labutils.evaluate.randomization import checked_result, randomized, rank_correlation
@@ -49,6 +49,7 @@ def league_table(
     steps: int = 20,
     baseline: float | np.ndarray | str = "blur",
     randomized_images: int = 1,
+    randomized_layers: Sequence[str] | None = None,
     seed: int | None = 0,
     progress: Progress = None,
 ) -> dict[str, dict[str, float]]:
@@ -60,12 +61,14 @@ def league_table(
     - ``deletion``, ``insertion``: mean area of the curves on `images`, both with the given baseline.
     - ``pointing``: share of hits on `mosaics`, where `masks` says where the object is.
     - ``grid``: mean share of the positive attribution in the right cell of `mosaics`.
-    - ``randomisation``: `rank_correlation` of the first maps with those of a network all of whose weights are random, the
-      end of `weight_randomization`, without its sign: how far from 0, where a method that explains the network ends.
+    - ``randomisation``: `rank_correlation` of the first maps with those of a network with random weights, one step of
+      `weight_randomization` (its end, unless `randomized_layers` says otherwise), without its sign: how far from 0, where
+      a method that explains the network ends.
     - ``seconds``: wall time for one of `images`, without compiling where that would hide the rest.
 
     Each method runs once on the images (methods of few passes twice, to time them), once on the mosaics and once on the
-    random network; the curves cost ``2 * steps`` forward passes an image more.
+    random network; the curves cost ``2 * (steps - 1)`` forward
+    passes an image more, and their two ends one each for all methods together.
 
     Parameters
     ----------
@@ -88,6 +91,9 @@ def league_table(
         Of `deletion_curve` and `insertion_curve`.
     randomized_images : int
         How many of the images (the first) are explained on the random network as well.
+    randomized_layers : sequence of str or None
+        Which layers of it are random, as for `randomized`; None takes all. The layers above the last convolution alone
+        make the stricter test: most maps change when the lowest layers do, whatever they show.
     seed : int or None
         Of the random network.
     progress : None, bool or callable
@@ -111,17 +117,26 @@ def league_table(
     images = check_images(opened, images)
     classes = check_classes(opened, classes, len(images))
     few = check_count(randomized_images, "randomized_images")
-    parts = [opened.logits(images[batch]) for batch in batches(len(images), _IMAGES_AT_ONCE)]
-    classes = np.where(classes < 0, np.concatenate(parts).argmax(axis=-1), classes).astype(np.int32)
-    forgetful = randomized(model, seed=check_seed(seed))
+    # What every curve begins or ends with is the same for every method.
+    baselines = baselines_of(opened, baseline, images)
+    whole, gone = (
+        np.concatenate([opened.probabilities(inputs[batch]) for batch in batches(len(images), _IMAGES_AT_ONCE)])
+        for inputs in (images, baselines)
+    )
+    classes = np.where(classes < 0, whole.argmax(axis=-1), classes).astype(np.int32)
+    whole, gone = (values[np.arange(len(images)), classes] for values in (whole, gone))
+    curves = {"deletion": ("Deletion", (whole, gone)), "insertion": ("Insertion", (gone, whole))}
+    forgetful = randomized(model, randomized_layers, seed=check_seed(seed))
     if masks is not None:
         masks = check_masks(masks)
 
     def scores_of(method: Callable[..., Any]) -> dict[str, float]:
         maps, seconds = _timed(method, model, images, classes)
         found = {
-            name: curve(model, images, maps, classes, steps=steps, baseline=baseline, progress=False).area.mean()
-            for name, curve in (("deletion", deletion_curve), ("insertion", insertion_curve))
+            name: curve_of(
+                title, model, images, maps, classes, steps, baselines, _IMAGES_AT_ONCE, False, ends
+            ).area.mean()
+            for name, (title, ends) in curves.items()
         }
         if mosaics is not None:
             on_mosaics = checked_result(method, model, mosaics.inputs, mosaics.classes)

@@ -149,7 +149,10 @@ def bars(
     for place, (name, numbers) in enumerate(heights.items()):
         colour = COLOURS[place % len(COLOURS)] if grouped else BAR
         drawn = ax.barh(middle + (place - (len(names) - 1) / 2) * thick, numbers, thick * 0.9, color=colour, label=name)
-        ax.bar_label(drawn, [rounded(number) for number in numbers], padding=3, fontsize=TEXT - 1, color=INK)
+        labels = ax.bar_label(drawn, [rounded(number) for number in numbers], padding=3, fontsize=TEXT - 1, color=INK)
+        if level is not None:
+            for label in labels:  # or the level's line would run through the numbers
+                label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     ax.set_yticks(middle, [wrapped(group, 32) for group in groups], fontsize=TEXT, parse_math=False)
     ax.invert_yaxis()
     ax.margins(x=0.12)

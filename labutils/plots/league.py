@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DIRECTIONS = {"higher": "higher is better ↑", "lower": "lower is better ↓"}
 
+MINUS = "\N{MINUS SIGN}"
+
 BEST_TO_WORST = "cividis_r"
 """Colour map of the places: perceptually uniform, and the same to the colour-blind; light is best."""
 
@@ -28,7 +30,7 @@ def league(
 ) -> Figure:
     """Rows by columns of numbers, each column coloured by its own places: light for the best, dark for the worst.
 
-    Columns have different units, so colours say the place within a column and nothing else; equal numbers share a colour.
+    Columns have different units, so colours say the place within a column and nothing else; numbers that are written alike share a colour.
 
     Parameters
     ----------
@@ -117,12 +119,13 @@ def _checked(
 
 
 def _goodness(column: np.ndarray, high: bool) -> np.ndarray:
-    """1 for the best of a column down to 0 for the worst, by place; equal numbers the same; NaN where there is none."""
+    """1 for the best of a column down to 0 for the worst, by place; the same for what is written alike; NaN for none."""
     from scipy.stats import rankdata
 
     goodness = np.full(column.shape, np.nan)
     there = ~np.isnan(column)
-    ranks = rankdata(column[there] if high else -column[there]) - 1
+    seen = np.array([float(_written(value).replace(MINUS, "-").replace(",", "")) for value in column[there]])
+    ranks = rankdata(seen if high else -seen) - 1
     goodness[there] = ranks / max(1, there.sum() - 1)
     return goodness
 
@@ -132,7 +135,7 @@ def _written(value: float) -> str:
     text = (
         f"{value:.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.1g}" if abs(value) >= 1e-4 else f"{value:.0e}"
     )
-    return (rounded(value) if abs(value) >= 10 else text).replace("-", "\N{MINUS SIGN}")
+    return (rounded(value) if abs(value) >= 10 else text).replace("-", MINUS)
 
 
 def _best_and_worst(rows: Sequence[str], name: str, column: np.ndarray, better: str) -> str:

@@ -74,6 +74,19 @@ def test_an_explainer_that_ignores_the_network_shows_it():
     assert "pointing" not in table["edges"]
 
 
+def test_randomised_layers_can_be_chosen():
+    model = zoo.functional()
+    table = league_table(
+        {"a": explain.saliency}, model, PHOTOS, 1, steps=1, baseline=BASELINE, randomized_layers=["fc"], seed=2
+    )
+    maps = explain.saliency(model, PHOTOS[:1], 1)
+    forgotten = explain.saliency(evaluate.randomized(model, ["fc"], seed=2), PHOTOS[:1], 1)
+    expected = abs(evaluate.rank_correlation(maps, forgotten)).mean()
+    assert table["a"]["randomisation"] == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(ValueError, match="layers: 'conv' is no layer"):
+        league_table({"a": edges}, model, PHOTOS, steps=1, baseline=BASELINE, randomized_layers=["conv"])
+
+
 def test_without_mosaics_their_columns_are_missing():
     table = league_table({"a": edges, "b": explain.saliency}, zoo.functional(), PHOTOS, steps=2, baseline=BASELINE)
     assert list(table) == ["a", "b"]
@@ -111,9 +124,8 @@ def test_progress_is_told_of_each_method_and_passes_are_those_of_the_curves():
             progress=lambda *n: told.append(n),
         )
     assert told == [(1, 2), (2, 2)]
-    assert (
-        passes.forward == 3 + 2 * 2 * 3 * 4
-    )  # the classes once; two methods, two curves, 3 images, 3 steps and the start
+    # The two ends of all curves once; then two methods, two curves, 3 images and the 2 steps between the ends.
+    assert passes.forward == 2 * 3 + 2 * 2 * 3 * 2
 
 
 @pytest.mark.parametrize(

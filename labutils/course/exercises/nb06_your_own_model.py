@@ -912,8 +912,8 @@ def _judge_gradient(arrays: Arrays, case: Case) -> Verdict:
         ),
         "weights": (
             x.T @ sensitivity,
-            "This is the gradient by the first layer's weights, as in training. Here the weights stay, and the inputs "
-            "move.",
+            "This is the gradient with respect to the first layer's weights, as in training. Here the weights "
+            "stay, and the inputs move.",
         ),
         "gradient_times_input": (
             expected * x,
@@ -1189,7 +1189,7 @@ _INTEGRATED_WRONG: dict[str, tuple[Callable, str]] = {
     ),
     "sign": (
         _integrated_with(factor=lambda x, baseline: baseline - x),
-        "All signs are the wrong way round: the way goes from the baseline to x.",
+        "All signs are the wrong way round: the path goes from the baseline to x.",
     ),
     "summed_over_features": (
         _integrated_with(finish=lambda result, steps: result.sum(axis=1)),
@@ -1257,8 +1257,8 @@ INTEGRATED_GRADIENTS = Exercise(
     difficulty="hard",
     hints=(
         "A loop over the steps: a point on the line, the gradient there, added to a total. The mean of the gradients, times "
-        "the way, is the result.",
-        "The point at share a of the way is `baseline + a * (x - baseline)`, for all houses at once. With 4 steps, the "
+        "`x - baseline`, is the result.",
+        "The point at share a of the path is `baseline + a * (x - baseline)`, for all houses at once. With 4 steps, the "
         "middles lie at a = 1/8, 3/8, 5/8, 7/8.",
         "For step = 0, 1, ...: the share is (step + 0.5) / steps. Add up the gradients at these points, divide by the number "
         "of steps, multiply by (x - baseline).",

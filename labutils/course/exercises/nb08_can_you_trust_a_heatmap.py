@@ -1276,7 +1276,7 @@ _CURE_WRONG: dict[str, tuple[Callable, str]] = {
     "none_marked": (
         _cured_with(lambda rng, corner: 0),
         "No image has a mark any more. The network cannot use it then, but it never learns to ignore it either: what it will "
-        "say to a photo with a mark is anybody's guess. A random half keeps (or gets) one.",
+        "say to a photo with a mark is anybody's guess. About half of them, at random, keep (or get) one.",
     ),
     "all_marked": (
         _cured_with(lambda rng, corner: 1),
@@ -1387,7 +1387,7 @@ CURE = Exercise(
     minutes=8,
     difficulty="medium",
     hints=(
-        "Two steps on a copy: first take the mark away from everybody, then give it to a random half.",
+        "Two steps on a copy: first take the mark away from everybody, then give it to some, each by a toss of its own.",
         "A coin for each image: `np.random.default_rng(seed).random(len(images)) < 0.5` is an array of truth values, and such an "
         "array can stand as the first index.",
         "`cured[:, top:bottom, left:right]` is the corner of all images; with the truth values in place of the `:` it is that of the "
