@@ -1,5 +1,5 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
-# make test     ruff, unit tests on two cores, then the solutions under nbval
+# make test     ruff, unit tests, then the solutions under nbval, two at a time
 # make browser  notebook 01 in a real JupyterLab (needs Chromium)
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/
@@ -26,7 +26,7 @@ unit: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
 
 nbval: $(VENV)/ready
-	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 solutions
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 -n 2 --dist loadfile solutions
 
 browser: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests/browser
