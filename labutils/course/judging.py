@@ -7,7 +7,8 @@ numbers that this mistake gives; anything else stays "wrong" without a name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ float32 keeps about 1e-7; a network's sums over thousands of terms, taken in ano
 machine's kernels), have been seen to move results by some 1e-6 to 1e-5 of their scale. The mistakes told apart
 here move them by 1e-2 and more.
 """
+
+
+def as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
+    """Mistakes (name -> a wrong answer, the sentence for the student) as an exercise's ``wrong`` has them."""
+    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
+
+
+def results_of(mistakes: Mapping[str, tuple[Callable, str]], *asked: Any) -> dict[str, tuple[Any, str]]:
+    """Mistakes as `compare` and `verdict_on_array` take them: name -> (what the answer gives in this case, the sentence)."""
+    with np.errstate(all="ignore"):  # dividing by zero may be the very mistake
+        return {name: (answer(*asked), message) for name, (answer, message) in mistakes.items()}
 
 
 def passed(message: str = "") -> Verdict:

@@ -15,20 +15,7 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import (
-    as_number,
-    described,
-    passed,
-    plain,
-    same,
-    verdict_on_array,
-    wrong,
-)
-
-
-def _as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
+from labutils.course.judging import as_answers, as_number, described, passed, plain, same, verdict_on_array, wrong
 
 
 def _twins(mistakes: Mapping[str, tuple[Callable, str]], *arguments: Any) -> dict[str, tuple[Any, str]]:
@@ -167,7 +154,7 @@ TO_BATCH = Exercise(
     judge=_judge_to_batch,
     reference=lambda: _to_batch,
     wrong={
-        **_as_answers(_TO_BATCH_WRONG),
+        **as_answers(_TO_BATCH_WRONG),
         "a_list": lambda: lambda photo: [photo],
         "nothing_returned": lambda: lambda photo: None,
     },
@@ -575,7 +562,7 @@ CHOOSE_LAYER = Exercise(
     judge=_judge_choose_layer,
     reference=lambda: _choose_layer,
     wrong={
-        **_as_answers(_CHOOSE_WRONG),
+        **as_answers(_CHOOSE_WRONG),
         "array_not_name": lambda: lambda activations, size: activations.get(_choose_layer(activations, size)),
         "a_list": lambda: lambda activations, size: _fitting(activations, lambda shape: shape[1:3] == size),
         "number_not_name": lambda: (
@@ -779,7 +766,7 @@ TILE = Exercise(
     collect=lambda answer, case: {"picture": plain(answer(_maps(case.inputs), case.inputs["columns"]))},
     judge=_judge_tile,
     reference=lambda: _tile,
-    wrong={**_as_answers(_TILE_WRONG), "nothing_returned": lambda: lambda maps, columns: None},
+    wrong={**as_answers(_TILE_WRONG), "nothing_returned": lambda: lambda maps, columns: None},
     right={
         "reshape and transpose": lambda: _tile_by_transpose,
         "blocks": lambda: _tile_by_blocks,
@@ -947,7 +934,7 @@ RECEPTIVE_FIELD = Exercise(
     judge=_judge_receptive_field,
     reference=lambda: _receptive_field,
     wrong={
-        **_as_answers(_FIELD_WRONG),
+        **as_answers(_FIELD_WRONG),
         "not_a_number": lambda: lambda layers: (_receptive_field(layers),) * 2,
         "nothing_returned": lambda: lambda layers: None,
     },
@@ -1122,7 +1109,7 @@ SPARSITY = Exercise(
     collect=lambda answer, case: {"shares": plain(answer(_channels(case.inputs)))},
     judge=_judge_sparsity,
     reference=lambda: _sparsity,
-    wrong={**_as_answers(_SPARSITY_WRONG), "nothing_returned": lambda: lambda activations: None},
+    wrong={**as_answers(_SPARSITY_WRONG), "nothing_returned": lambda: lambda activations: None},
     right={
         "counting channel by channel": lambda: _sparsity_by_counting,
         "TensorFlow": lambda: _sparsity_in_tensorflow,
@@ -1227,7 +1214,7 @@ DEAD_CHANNELS = Exercise(
     collect=lambda answer, case: {"dead": plain(answer(_channels(case.inputs)))},
     judge=_judge_dead_channels,
     reference=lambda: _dead_channels,
-    wrong={**_as_answers(_DEAD_WRONG), "nothing_returned": lambda: lambda activations: None},
+    wrong={**as_answers(_DEAD_WRONG), "nothing_returned": lambda: lambda activations: None},
     right={
         "from the sparsity": lambda: _dead_by_sparsity,
         "channel by channel": lambda: _dead_in_a_loop,
@@ -1439,7 +1426,7 @@ CORRELATIONS = Exercise(
     judge=_judge_correlations,
     reference=lambda: _correlations,
     wrong={
-        **_as_answers(_CORRELATIONS_WRONG),
+        **as_answers(_CORRELATIONS_WRONG),
         "nan_for_constant": lambda: (
             lambda maps, picture: np.where(maps.std(axis=(0, 1)) > 0, _correlations(maps, picture), np.nan)
         ),
@@ -1621,7 +1608,7 @@ ASCENT_STEP = Exercise(
     judge=_judge_ascent_step,
     reference=lambda: _ascent_step,
     wrong={
-        **_as_answers(_STEP_WRONG),
+        **as_answers(_STEP_WRONG),
         "nan_for_no_gradient": lambda: _step_dividing_by_zero,
         "nothing_returned": lambda: lambda image, gradient, length: None,
     },

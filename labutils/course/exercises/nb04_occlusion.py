@@ -7,7 +7,6 @@ of a case are the same, so that swapped axes show.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,16 +14,11 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import as_number, passed, plain, same, verdict_on_array, wrong
+from labutils.course.judging import as_answers, as_number, passed, plain, same, verdict_on_array, wrong
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What the cases and judges share
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
 
 
 def _image(inputs: Mapping[str, Any]) -> np.ndarray:
@@ -188,7 +182,7 @@ POSITIONS = Exercise(
     judge=_judge_positions,
     reference=lambda: _positions,
     wrong={
-        **_as_answers(_POSITIONS_WRONG),
+        **as_answers(_POSITIONS_WRONG),
         "not_in_order": lambda: lambda *setting: _positions(*setting)[::-1],
         "not_integers": lambda: lambda *setting: _positions(*setting) * 1.0,
         "not_a_line": lambda: lambda *setting: [(start, start) for start in _positions(*setting).tolist()],
@@ -381,7 +375,7 @@ COVER = Exercise(
     judge=_judge_cover,
     reference=lambda: _cover,
     wrong={
-        **_as_answers(_COVER_WRONG),
+        **as_answers(_COVER_WRONG),
         "original_changed": lambda: _in_place,
         "wrong_dtype": lambda: lambda *asked: _cover(*asked).astype(int),
         "nothing_returned": lambda: lambda *asked: None,
@@ -543,7 +537,7 @@ FILL_FOR = Exercise(
     judge=_judge_fill,
     reference=lambda: _fill_for,
     wrong={
-        **_as_answers(_FILL_WRONG),
+        **as_answers(_FILL_WRONG),
         "colour_changed": lambda: lambda colour, preprocess: preprocess(np.asarray(colour, np.float32)),
         "nothing_returned": lambda: lambda colour, preprocess: None,
     },
@@ -780,7 +774,7 @@ DROPS = Exercise(
     judge=_judge_drops,
     reference=lambda: _drops,
     wrong={
-        **_as_answers(_DROPS_WRONG),
+        **as_answers(_DROPS_WRONG),
         "one_at_a_time": lambda: _drops_with(size_of=lambda batch_size, count, columns: 1),
         "too_many_at_once": lambda: _drops_with(size_of=lambda batch_size, count, columns: count),
         "half_empty_batches": lambda: _drops_with(size_of=lambda batch_size, count, columns: columns - 1),
@@ -979,7 +973,7 @@ AVERAGE = Exercise(
     judge=_judge_average,
     reference=lambda: _average,
     wrong={
-        **_as_answers(_AVERAGE_WRONG),
+        **as_answers(_AVERAGE_WRONG),
         "divided_by_zero": lambda: _unguarded,
         "wrong_shape": lambda: lambda *asked: _average(*asked).T,
         "nothing_returned": lambda: lambda *asked: None,
@@ -1155,7 +1149,7 @@ REACHED = Exercise(
     judge=_judge_reached,
     reference=lambda: _reached,
     wrong={
-        **_as_answers(_REACHED_WRONG),
+        **as_answers(_REACHED_WRONG),
         "not_integers": lambda: lambda *setting: [value / 1 for value in _reached(*setting)],
         "not_a_pair": lambda: lambda *setting: list(range(*_reached(*setting))),
         "nothing_returned": lambda: lambda *setting: None,
@@ -1291,7 +1285,7 @@ RISE_MAP = Exercise(
     ),
     reference=lambda: _rise_map,
     wrong={
-        **_as_answers(_RISE_WRONG),
+        **as_answers(_RISE_WRONG),
         "wrong_shape": lambda: lambda scores, masks, keep: scores[:, None, None] * masks / (len(masks) * keep),
         "nothing_returned": lambda: lambda scores, masks, keep: None,
     },

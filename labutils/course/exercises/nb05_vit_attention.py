@@ -15,14 +15,7 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import (
-    RTOL,
-    as_number,
-    passed,
-    plain,
-    verdict_on_array,
-    wrong,
-)
+from labutils.course.judging import RTOL, as_answers, as_number, passed, plain, results_of, verdict_on_array, wrong
 
 Mistakes = Mapping[str, tuple[Any, str]]
 
@@ -68,11 +61,6 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 def _relu(values: np.ndarray) -> np.ndarray:
     return np.maximum(values, 0)
-
-
-def _as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -301,7 +289,7 @@ def _judge_read_head(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         arrays["maps"],
         _read_head(*asked),
-        {name: (twin(*asked), message) for name, (twin, message) in _READ_HEAD_WRONG.items()},
+        results_of(_READ_HEAD_WRONG, *asked),
         what="The result",
         axes="photos, rows, columns",
         otherwise="The shape is right; the values are not those of the class token's row in that layer and head.",
@@ -331,7 +319,7 @@ READ_HEAD = Exercise(
     judge=_judge_read_head,
     reference=lambda: _read_head,
     wrong={
-        **_as_answers(_READ_HEAD_WRONG),
+        **as_answers(_READ_HEAD_WRONG),
         "nothing_returned": lambda: lambda attention, layer, head, grid: None,
     },
     right={
@@ -488,7 +476,7 @@ TOKEN_AT = Exercise(
     judge=_judge_token_at,
     reference=lambda: _token_at,
     wrong={
-        **_as_answers(_TOKEN_WRONG),
+        **as_answers(_TOKEN_WRONG),
         "not_an_integer": lambda: lambda y, x, size, grid: float(_token_at(y, x, size, grid)),
         "row_and_column": lambda: _place,
         "not_a_number": lambda: lambda y, x, size, grid: f"token {_token_at(y, x, size, grid)}",
@@ -598,7 +586,7 @@ _ONE_LAYER_WRONG: dict[str, tuple[Callable, str]] = {
 
 def _judge_one_layer(arrays: Arrays, case: Case) -> Verdict:
     attention = _attention(case.inputs)[case.inputs["layer"]]
-    mistakes = {name: (twin(attention), message) for name, (twin, message) in _ONE_LAYER_WRONG.items()}
+    mistakes = results_of(_ONE_LAYER_WRONG, attention)
     mistakes["photos_averaged"] = (
         _by_rows(attention.mean(axis=0) + np.eye(attention.shape[-1])),
         "You averaged over the photos and kept the heads. It is the other way round.",
@@ -636,7 +624,7 @@ ONE_LAYER = Exercise(
     judge=_judge_one_layer,
     reference=lambda: _one_layer,
     wrong={
-        **_as_answers(_ONE_LAYER_WRONG),
+        **as_answers(_ONE_LAYER_WRONG),
         "photos_averaged": lambda: lambda attention: _by_rows(attention.mean(axis=0) + np.eye(attention.shape[-1])),
         "heads_kept": lambda: lambda attention: _by_rows(attention + np.eye(attention.shape[-1])),
         "nothing_returned": lambda: lambda attention: None,
@@ -762,7 +750,7 @@ def _judge_rollout(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         arrays["rollout"],
         _rollout(attention),
-        {name: (twin(attention), message) for name, (twin, message) in _ROLLOUT_WRONG.items()},
+        results_of(_ROLLOUT_WRONG, attention),
         what="The result",
         axes="photos, tokens, tokens",
         otherwise="The shape is right, the numbers are not those of the product of all layers' matrices.",
@@ -787,7 +775,7 @@ ROLLOUT = Exercise(
     judge=_judge_rollout,
     reference=lambda: _rollout,
     wrong={
-        **_as_answers(_ROLLOUT_WRONG),
+        **as_answers(_ROLLOUT_WRONG),
         "nothing_returned": lambda: lambda attention: None,
     },
     right={
@@ -974,7 +962,7 @@ def _judge_difference(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         found,
         expected,
-        {name: (twin(*asked), message) for name, (twin, message) in _DIFFERENCE_WRONG.items()},
+        results_of(_DIFFERENCE_WRONG, *asked),
         what="The result",
         axes="photos",
         otherwise="The shape is right; the numbers are not the largest difference over the largest absolute value.",
@@ -1000,7 +988,7 @@ CLASS_DIFFERENCE = Exercise(
     judge=_judge_difference,
     reference=lambda: _class_difference,
     wrong={
-        **_as_answers(_DIFFERENCE_WRONG),
+        **as_answers(_DIFFERENCE_WRONG),
         "divided_by_zero": lambda: _difference_with(finish=lambda difference, scale: difference / scale),
         "nothing_returned": lambda: lambda maps_of, first, second: None,
     },
@@ -1170,7 +1158,7 @@ def _judge_gradient_rollout(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         arrays["relevance"],
         _gradient_rollout(attention, gradients),
-        {name: (twin(attention, gradients), message) for name, (twin, message) in _GRADIENT_WRONG.items()},
+        results_of(_GRADIENT_WRONG, attention, gradients),
         what="The result",
         axes="photos, tokens, tokens",
         otherwise="The shape is right, the numbers are not. For each layer, from the first up: gradient times attention, "
@@ -1197,7 +1185,7 @@ GRADIENT_ROLLOUT = Exercise(
     judge=_judge_gradient_rollout,
     reference=lambda: _gradient_rollout,
     wrong={
-        **_as_answers(_GRADIENT_WRONG),
+        **as_answers(_GRADIENT_WRONG),
         "nothing_returned": lambda: lambda attention, gradients: None,
     },
     right={
@@ -1379,7 +1367,7 @@ RANK_CORRELATION = Exercise(
     judge=_judge_rank_correlation,
     reference=lambda: _rank_correlation,
     wrong={
-        **_as_answers(_RANK_WRONG),
+        **as_answers(_RANK_WRONG),
         "divided_by_zero": lambda: _unguarded,
         "p_value_kept": lambda: lambda one, other: (_rank_correlation(one, other), 0.01),
         "matrix_returned": lambda: lambda one, other: np.corrcoef(np.ravel(one), np.ravel(other)),

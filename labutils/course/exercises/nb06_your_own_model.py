@@ -8,7 +8,6 @@ the same, so that axes that were mixed up show.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import described, passed, plain, same, verdict_on_array, wrong
+from labutils.course.judging import as_answers, described, passed, plain, results_of, same, verdict_on_array, wrong
 
 Mistakes = Mapping[str, tuple[Any, str]]
 
@@ -47,11 +46,6 @@ def _through(weights: list[np.ndarray], values: np.ndarray, activation: Callable
         values = before if number == last else activation(before)
         steps += [before, values]
     return steps
-
-
-def _as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
 
 
 def _relu(values: np.ndarray) -> np.ndarray:
@@ -371,7 +365,7 @@ def _judge_class_means(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         found,
         _class_means(activations, labels),
-        {name: (twin(activations, labels), message) for name, (twin, message) in _CLASS_MEANS_WRONG.items()},
+        results_of(_CLASS_MEANS_WRONG, activations, labels),
         what="The result",
         axes="classes, units",
         otherwise="The shape is right; the values are not the means over each class's own pictures.",
@@ -404,7 +398,7 @@ CLASS_MEANS = Exercise(
     judge=_judge_class_means,
     reference=lambda: _class_means,
     wrong={
-        **_as_answers(_CLASS_MEANS_WRONG),
+        **as_answers(_CLASS_MEANS_WRONG),
         "nothing_returned": lambda: lambda activations, labels: None,
     },
     right={
@@ -554,7 +548,7 @@ def _judge_cosine(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         found,
         expected,
-        {name: (twin(vectors), message) for name, (twin, message) in _COSINE_WRONG.items()},
+        results_of(_COSINE_WRONG, vectors),
         what="The result",
         axes="pictures, pictures",
         otherwise="The shape is right; the values are not the cosines of the angles between the rows.",
@@ -580,7 +574,7 @@ COSINE_SIMILARITY = Exercise(
     judge=_judge_cosine,
     reference=lambda: _cosine_similarity,
     wrong={
-        **_as_answers(_COSINE_WRONG),
+        **as_answers(_COSINE_WRONG),
         "divided_by_zero": lambda: _unguarded_cosine,
         "nothing_returned": lambda: lambda vectors: None,
     },
@@ -759,7 +753,7 @@ STANDARDISE = Exercise(
     judge=_judge_standardise,
     reference=lambda: _standardise,
     wrong={
-        **_as_answers(_STANDARDISE_WRONG),
+        **as_answers(_STANDARDISE_WRONG),
         "others_untouched": lambda: lambda train, others: (_standardise(train, others)[0], others),
         "swapped": lambda: lambda train, others: _standardise(train, others)[::-1],
         "one_array": lambda: lambda train, others: _standardise(train, others)[0],
@@ -1062,7 +1056,7 @@ def _judge_per_unit(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         arrays["slopes"],
         _per_unit(*given),
-        {name: (twin(*given), message) for name, (twin, message) in _PER_UNIT_WRONG.items()},
+        results_of(_PER_UNIT_WRONG, *given),
         what="The result",
         axes="houses, features",
         otherwise="The shape is right; the values are not the gradients in euros for one unit of each feature.",
@@ -1088,7 +1082,7 @@ PER_UNIT = Exercise(
     judge=_judge_per_unit,
     reference=lambda: _per_unit,
     wrong={
-        **_as_answers(_PER_UNIT_WRONG),
+        **as_answers(_PER_UNIT_WRONG),
         "nothing_returned": lambda: lambda gradients, std_x, std_y: None,
     },
     right={
@@ -1241,7 +1235,7 @@ def _judge_integrated(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         arrays["attributions"],
         _integrated_gradients(*given),
-        {name: (twin(*given), message) for name, (twin, message) in _INTEGRATED_WRONG.items()},
+        results_of(_INTEGRATED_WRONG, *given),
         what="The result",
         axes="houses, features",
         otherwise="The shape is right; the values are not the integrated gradients with these steps.",
@@ -1268,7 +1262,7 @@ INTEGRATED_GRADIENTS = Exercise(
     judge=_judge_integrated,
     reference=lambda: _integrated_gradients,
     wrong={
-        **_as_answers(_INTEGRATED_WRONG),
+        **as_answers(_INTEGRATED_WRONG),
         "nothing_returned": lambda: lambda gradient, x, baseline, steps: None,
     },
     right={
@@ -1374,7 +1368,7 @@ def _judge_as_file(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         found,
         _as_file(image),
-        {name: (twin(image), message) for name, (twin, message) in _AS_FILE_WRONG.items()},
+        results_of(_AS_FILE_WRONG, image),
         what="The result",
         axes="height, width",
         kinds="u",
@@ -1399,7 +1393,7 @@ AS_FILE = Exercise(
     judge=_judge_as_file,
     reference=lambda: _as_file,
     wrong={
-        **_as_answers(_AS_FILE_WRONG),
+        **as_answers(_AS_FILE_WRONG),
         "not_uint8": lambda: lambda image: np.round(image[..., 0] * 255),
         "nothing_returned": lambda: lambda image: None,
     },

@@ -7,7 +7,6 @@ exact: one output of a layer adds up to just 0, where it matters what a rule doe
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
-from labutils.course.judging import as_number, described, passed, plain, same, verdict_on_array, wrong
+from labutils.course.judging import (
+    as_answers,
+    as_number,
+    described,
+    passed,
+    plain,
+    results_of,
+    same,
+    verdict_on_array,
+    wrong,
+)
 
 Mistakes = Mapping[str, tuple[Callable, str]]
 """Name -> (an answer with this mistake, the sentence for the student)."""
@@ -83,11 +92,6 @@ def divide(relevance: Any, total: Any) -> Any:
     return np.divide(relevance, total, out=np.zeros_like(total), where=total != 0)
 
 
-def _as_answers(mistakes: Mistakes) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
-
-
 def _judge(
     arrays: Arrays,
     given: Sequence[Any],
@@ -103,7 +107,7 @@ def _judge(
     if not_finite and isinstance(found, np.ndarray) and found.dtype.kind == "f" and not np.isfinite(found).all():
         return wrong(not_finite, "not_finite")
     with np.errstate(divide="ignore", invalid="ignore"):
-        twins = {name: (twin(*given), message) for name, (twin, message) in mistakes.items()}
+        twins = results_of(mistakes, *given)
     return verdict_on_array(found, reference(*given), twins, what="The result", axes=axes, otherwise=otherwise)
 
 
@@ -200,7 +204,7 @@ CONTRIBUTIONS = Exercise(
     collect=lambda answer, case: _run(answer, _signed_layer(case.inputs)[:2]),
     judge=_judge_contributions,
     reference=lambda: _contributions,
-    wrong={**_as_answers(_CONTRIBUTIONS_WRONG), "nothing_returned": lambda: lambda a, W: None},
+    wrong={**as_answers(_CONTRIBUTIONS_WRONG), "nothing_returned": lambda: lambda a, W: None},
     right={
         "loops": lambda: _contributions_in_loops,
         "TensorFlow": lambda: _contributions_in_tensorflow,
@@ -386,7 +390,7 @@ EPSILON_RULE = Exercise(
     judge=_judge_epsilon_rule,
     reference=lambda: _epsilon_rule,
     wrong={
-        **_as_answers(_EPSILON_WRONG),
+        **as_answers(_EPSILON_WRONG),
         "not_finite": lambda: _divides_by_zero,
         "nothing_returned": lambda: lambda a, W, b, R, epsilon: None,
     },
@@ -542,7 +546,7 @@ LOST_SHARE = Exercise(
     collect=lambda answer, case: _run(answer, _two_layers(case.inputs)),
     judge=_judge_lost_share,
     reference=lambda: _lost_share,
-    wrong={**_as_answers(_LOST_WRONG), "nothing_returned": lambda: lambda above, below: None},
+    wrong={**as_answers(_LOST_WRONG), "nothing_returned": lambda: lambda above, below: None},
     right={
         "loops": lambda: _lost_share_in_loops,
         "TensorFlow": lambda: _lost_share_in_tensorflow,
@@ -786,7 +790,7 @@ PROPAGATE = Exercise(
     judge=_judge_propagate,
     reference=lambda: _propagate,
     wrong={
-        **_as_answers(_PROPAGATE_WRONG),
+        **as_answers(_PROPAGATE_WRONG),
         "nothing_returned": lambda: lambda x, layers, classes, epsilon: None,
     },
     right={
@@ -932,7 +936,7 @@ GAMMA_RULE = Exercise(
     collect=lambda answer, case: _run(answer, _gamma_given(case)),
     judge=_judge_gamma_rule,
     reference=lambda: _gamma_rule,
-    wrong={**_as_answers(_GAMMA_WRONG), "nothing_returned": lambda: lambda a, W, b, R, gamma: None},
+    wrong={**as_answers(_GAMMA_WRONG), "nothing_returned": lambda: lambda a, W, b, R, gamma: None},
     right={
         "contributions, the bias as one of them": lambda: _gamma_rule_by_contributions,
         "the epsilon rule with other weights": lambda: _gamma_rule_by_epsilon,
@@ -1084,7 +1088,7 @@ ALPHA1_BETA0 = Exercise(
     judge=_judge_alpha1_beta0,
     reference=lambda: _alpha1_beta0,
     wrong={
-        **_as_answers(_ALPHA_WRONG),
+        **as_answers(_ALPHA_WRONG),
         "not_finite": lambda: _alpha_divides_by_zero,
         "nothing_returned": lambda: lambda a, W, b, R: None,
     },
@@ -1230,7 +1234,7 @@ Z_BOX = Exercise(
     collect=lambda answer, case: _run(answer, _pixels(case.inputs)),
     judge=_judge_z_box,
     reference=lambda: _z_box,
-    wrong={**_as_answers(_BOX_WRONG), "nothing_returned": lambda: lambda a, W, R, low, high: None},
+    wrong={**as_answers(_BOX_WRONG), "nothing_returned": lambda: lambda a, W, R, low, high: None},
     right={
         "products of matrices": lambda: _z_box_by_matrices,
         "the pixel that argues least": lambda: _z_box_by_the_least,
@@ -1400,7 +1404,7 @@ WINNER_TAKES_ALL = Exercise(
     collect=lambda answer, case: _run(answer, _pooled(case.inputs)),
     judge=_judge_winner,
     reference=lambda: _winner_takes_all,
-    wrong={**_as_answers(_WINNER_WRONG), "nothing_returned": lambda: lambda maps, R: None},
+    wrong={**as_answers(_WINNER_WRONG), "nothing_returned": lambda: lambda maps, R: None},
     right={
         "all windows at once": lambda: _winner_by_windows,
         "the gradient of TensorFlow's max-pooling": lambda: _winner_as_a_gradient,

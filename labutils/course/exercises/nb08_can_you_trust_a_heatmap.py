@@ -15,29 +15,20 @@ import numpy as np
 
 from labutils.course.exercise import Arrays, Case, Exercise, Verdict
 from labutils.course.judging import (
+    as_answers,
     as_number,
     compare,
     described,
     first_problem,
     passed,
     plain,
+    results_of,
     same,
     verdict_on_array,
     wrong,
 )
 
 Mistakes = Mapping[str, tuple[Callable, str]]
-
-
-def _as_answers(mistakes: Mistakes) -> dict[str, Callable]:
-    """The mistakes as an exercise's `wrong` has them: name -> callable that gives the answer."""
-    return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
-
-
-def _results(mistakes: Mistakes, *asked: Any) -> dict[str, tuple[Any, str]]:
-    """The mistakes as judges compare them: name -> (what it gives in this case, the sentence)."""
-    with np.errstate(all="ignore"):
-        return {name: (twin(*asked), message) for name, (twin, message) in mistakes.items()}
 
 
 def _as_array(found: Any) -> Any:
@@ -142,7 +133,7 @@ def _judge_order(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         found,
         _pixel_order(heatmap),
-        _results(_ORDER_WRONG, heatmap),
+        results_of(_ORDER_WRONG, heatmap),
         what="The result",
         axes="pixels",
         kinds="iu",
@@ -169,7 +160,7 @@ PIXEL_ORDER = Exercise(
     collect=lambda answer, case: {"order": plain(answer(_order_map(case.inputs)))},
     judge=_judge_order,
     reference=lambda: _pixel_order,
-    wrong={**_as_answers(_ORDER_WRONG), "nothing_returned": lambda: lambda heatmap: None},
+    wrong={**as_answers(_ORDER_WRONG), "nothing_returned": lambda: lambda heatmap: None},
     right={
         "Python's sorted": lambda: _pixel_order_in_python,
         "lexsort": lambda: _pixel_order_by_lexsort,
@@ -349,7 +340,7 @@ def _judge_deletion(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         _as_array(arrays["scores"]),
         _deletion_scores(*asked),
-        _results(_DELETION_WRONG, *asked),
+        results_of(_DELETION_WRONG, *asked),
         what="The result",
         axes="steps + 1",
         otherwise="The shape is right; the scores are not those of the photo with the first pixels of the order replaced.",
@@ -376,7 +367,7 @@ DELETION_SCORES = Exercise(
     judge=_judge_deletion,
     reference=lambda: _deletion_scores,
     wrong={
-        **_as_answers(_DELETION_WRONG),
+        **as_answers(_DELETION_WRONG),
         "nothing_returned": lambda: lambda score, image, order, baseline, steps: None,
     },
     right={
@@ -476,7 +467,7 @@ def _judge_area(arrays: Arrays, case: Case) -> Verdict:
     return compare(
         number,
         _area(*asked),
-        _results(_AREA_WRONG, *asked),
+        results_of(_AREA_WRONG, *asked),
         otherwise="This is a number, but not the area of the strips between the curve and the axis.",
     )
 
@@ -499,7 +490,7 @@ AREA = Exercise(
     judge=_judge_area,
     reference=lambda: _area,
     wrong={
-        **_as_answers(_AREA_WRONG),
+        **as_answers(_AREA_WRONG),
         "nothing_returned": lambda: lambda shares, scores: None,
         "not_a_number": lambda: lambda shares, scores: np.diff(shares) * (scores[1:] + scores[:-1]) / 2,
     },
@@ -726,7 +717,7 @@ IS_HIT = Exercise(
     judge=_judge_hit,
     reference=lambda: _is_hit,
     wrong={
-        **_as_answers(_HIT_WRONG),
+        **as_answers(_HIT_WRONG),
         "nothing_returned": lambda: lambda heatmap, mask, tolerance: None,
         "not_true_or_false": lambda: lambda heatmap, mask, tolerance: mask[heatmap == heatmap.max()],
     },
@@ -891,7 +882,7 @@ def _judge_share(arrays: Arrays, case: Case) -> Verdict:
     return compare(
         number,
         _share_inside(*asked),
-        _results(_SHARE_WRONG, *asked),
+        results_of(_SHARE_WRONG, *asked),
         otherwise="This is a number, but not the share of the map's positive values that lies in the box.",
     )
 
@@ -914,7 +905,7 @@ SHARE_INSIDE = Exercise(
     judge=_judge_share,
     reference=lambda: _share_inside,
     wrong={
-        **_as_answers(_SHARE_WRONG),
+        **as_answers(_SHARE_WRONG),
         "nothing_returned": lambda: lambda heatmap, box: None,
         "not_a_number": lambda: lambda heatmap, box: _inside(np.maximum(heatmap, 0), box),
     },
@@ -1195,7 +1186,7 @@ RANDOMISED = Exercise(
     judge=_judge_randomised,
     reference=lambda: _randomised,
     wrong={
-        **_as_answers(_RANDOMISED_WRONG),
+        **as_answers(_RANDOMISED_WRONG),
         "nothing_returned": lambda: lambda model, layers, seed: None,
         "not_a_model": lambda: lambda model, layers, seed: model.get_weights(),
     },
@@ -1397,7 +1388,7 @@ CURE = Exercise(
     collect=_collect_cure,
     judge=_judge_cure,
     reference=lambda: _cure,
-    wrong={**_as_answers(_CURE_WRONG), "nothing_returned": lambda: lambda images, box, seed: None},
+    wrong={**as_answers(_CURE_WRONG), "nothing_returned": lambda: lambda images, box, seed: None},
     right={
         "a loop": lambda: _cure_in_a_loop,
         "exact halves": lambda: _cure_by_exact_halves,
@@ -1553,7 +1544,7 @@ def _judge_ranks(arrays: Arrays, case: Case) -> Verdict:
     return verdict_on_array(
         _as_array(arrays["ranks"]),
         _mean_ranks(*asked),
-        _results(_RANKS_WRONG, *asked),
+        results_of(_RANKS_WRONG, *asked),
         what="The result",
         axes="methods",
         otherwise="The shape is right; the numbers are not the means of the methods' ranks.",
@@ -1578,7 +1569,7 @@ MEAN_RANKS = Exercise(
     collect=lambda answer, case: {"ranks": plain(answer(*_ranks_inputs(case.inputs)))},
     judge=_judge_ranks,
     reference=lambda: _mean_ranks,
-    wrong={**_as_answers(_RANKS_WRONG), "nothing_returned": lambda: lambda scores, higher_is_better: None},
+    wrong={**as_answers(_RANKS_WRONG), "nothing_returned": lambda: lambda scores, higher_is_better: None},
     right={
         "counting": lambda: _mean_ranks_by_counting,
         "column by column": lambda: _mean_ranks_column_by_column,
