@@ -107,3 +107,8 @@ def test_pictures_fill_rows_of_as_many_columns_as_asked():
 def test_what_cannot_be_drawn_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_lines_of_something_else_than_numbers_are_named():
+    with pytest.raises(TypeError, match=r"series\['b'\] is \(n,\) numbers"):
+        plots.lines({"a": [1, 2], "b": ["x", "y"]})

@@ -54,9 +54,14 @@ def lines(
     -------
     matplotlib.figure.Figure
     """
-    values = {name: np.asarray(line, dtype=float) for name, line in series.items()}
-    if not values:
+    if not series:
         raise ValueError("series is empty: give a dict of names to values.")
+    values = {}
+    for name, line in series.items():
+        try:
+            values[name] = np.asarray(line, dtype=float)
+        except (TypeError, ValueError):
+            raise TypeError(f"series[{name!r}] is (n,) numbers; this holds something else: {line!r}") from None
     count = len(next(iter(values.values())))
     for name, line in values.items():
         if line.shape != (count,) or count == 0:
