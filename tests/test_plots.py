@@ -5,6 +5,7 @@ import io
 import matplotlib
 import numpy as np
 import pytest
+from drawing import drawn
 from PIL import Image
 
 from labutils import plots
@@ -13,13 +14,6 @@ GENERATOR = np.random.default_rng(0)
 PHOTO = GENERATOR.integers(0, 256, (12, 16, 3), dtype=np.uint8)
 MAP = GENERATOR.random((12, 16))
 SIGNED = MAP - 0.5
-
-
-def drawn(figure) -> Image.Image:
-    """The figure as pixels, which also runs matplotlib's layout; warnings of it are errors."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer)
 
 
 def panels(figure):

@@ -1,11 +1,9 @@
 """All channels of a layer in one figure: each in its place, the dead ones marked, whatever their number."""
 
-import io
-
 import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
+from drawing import drawn
 
 from labutils import plots
 from labutils.plots.channels import _MARGIN
@@ -19,13 +17,6 @@ def random_maps(height, width, channels, *, seed=0):
 
 def canvas(figure):
     return np.asarray(figure.axes[0].images[0].get_array())
-
-
-def drawn(figure):
-    """The figure as it is saved: (height, width, 3)."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def numbers(figure):
@@ -168,7 +159,7 @@ def test_numbers_stand_above_each_map_or_before_each_row():
 def test_the_canvas_is_shown_pixel_for_pixel_beside_its_margin():
     maps = random_maps(14, 14, 30)
     figure = plots.channel_grid(maps, title="cat: block5_conv3")
-    seen, wanted = drawn(figure), np.rint(255 * canvas(figure)).astype(int)
+    seen, wanted = np.asarray(drawn(figure)), np.rint(255 * canvas(figure)).astype(int)
     without_numbers = np.arange(len(wanted)) % (len(wanted) // 4) >= 13
 
     def is_there(top):

@@ -1,19 +1,10 @@
 """Charts and grids of pictures: what is drawn, what is said, and what is refused."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from drawing import drawn
 
 from labutils import plots
-
-
-def drawn(figure) -> Image.Image:
-    """The figure as pixels, which also runs matplotlib's layout; warnings of it are errors."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer)
 
 
 def test_lines_draws_every_series_over_its_places():

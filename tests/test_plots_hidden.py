@@ -1,18 +1,10 @@
 """Points drawn as their names, and tables drawn as colours."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from drawing import drawn
 
 from labutils import plots
-
-
-def drawn(figure) -> Image.Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer)
 
 
 def texts(figure):

@@ -1,11 +1,10 @@
 """The league table's figure: what is drawn, in which colours, what is said, and what is refused."""
 
-import io
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from drawing import drawn
 
 from labutils import plots
 
@@ -15,13 +14,6 @@ TABLE = {
     "noise": {"area": 0.75, "seconds": 0.0},
 }
 BETTER = {"area": "lower", "seconds": "lower"}
-
-
-def drawn(figure) -> Image.Image:
-    """The figure as pixels, which also runs matplotlib's layout; warnings of it are errors."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer)
 
 
 def cells(figure, columns):

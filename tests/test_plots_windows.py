@@ -1,12 +1,11 @@
 """The figure of what a patch reaches: every layer with its window, its sides and its share, in words as well."""
 
-import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drawing import drawn
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from labutils import plots
 
@@ -24,13 +23,6 @@ WINDOWS = {
 }
 
 
-def drawn(figure):
-    """The figure as pixels, which also runs matplotlib's layout."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return np.asarray(Image.open(buffer).convert("RGB"))
-
-
 def boxes(ax):
     """The rectangles of one map: x, y, width, height."""
     return [
@@ -45,7 +37,7 @@ def test_each_window_is_drawn_where_it_lies_in_its_map():
     assert boxes(pool) == [(0, 0, 8, 6), (0, 1, 3, 4)]
     assert pool.get_xlim() == (0, 8)
     assert pool.get_ylim() == (6, 0)
-    assert drawn(figure).shape[1] <= 1000
+    assert np.asarray(drawn(figure)).shape[1] <= 1000
 
 
 def test_captions_and_words_give_sides_and_shares():
@@ -84,7 +76,7 @@ def test_nineteen_layers_fit_a_notebooks_width():
     many = {f"block{number}_conv1": WINDOWS["block1_conv1"] for number in range(19)}
     figure = plots.reach(many)
     assert sum(ax.axison for ax in figure.axes) == 19
-    assert drawn(figure).shape[1] <= 1000
+    assert np.asarray(drawn(figure)).shape[1] <= 1000
 
 
 def test_the_windows_of_a_network_as_explain_gives_them():

@@ -106,8 +106,7 @@ def _judge(
     found = arrays["result"]
     if not_finite and isinstance(found, np.ndarray) and found.dtype.kind == "f" and not np.isfinite(found).all():
         return wrong(not_finite, "not_finite")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        twins = results_of(mistakes, *given)
+    twins = results_of(mistakes, *given)
     return verdict_on_array(found, reference(*given), twins, what="The result", axes=axes, otherwise=otherwise)
 
 
