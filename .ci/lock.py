@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = ("cpu", "lab", "grading", "dev")
+EXTRAS = ("cpu", "lab", "grading", "cluster", "dev")
 
 HEADER = """\
 # The pins of requirements.lock for conda and Binder; written by `make lock`, held to the lock by tests/test_house.py.

@@ -1,4 +1,4 @@
-"""The command line: ``labutils start | explain | build | weights``.
+"""The command line: ``labutils start | explain | build | grade | weights``.
 
 Each command is a function that adds its parser and names the function that runs it; what a command needs is imported
 when it runs. A user's mistake gives one line on stderr and no traceback.
@@ -13,7 +13,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,6 +112,42 @@ def build(options: argparse.Namespace) -> int:
     return NOT_POSSIBLE if options.check and differing else DONE
 
 
+def grade(options: argparse.Namespace) -> int:
+    """Grade a folder of submissions."""
+    from tqdm.auto import tqdm
+
+    from labutils.course.grading import batch, course_notebook, submissions
+    from labutils.course.grading.grader import Settings, available_isolation
+    from labutils.course.grading.isolation import Limits
+
+    root = options.course or _root()
+    courses = course_notebook.load_all(root / "notebooks")
+    chosen = _chosen_notebooks(options.notebooks, courses)
+    found = submissions.find(options.submissions, list(courses), chosen)
+    options.out.mkdir(parents=True, exist_ok=True)
+    limits = Limits(seconds=options.seconds, memory=round(options.memory * 2**30))
+    settings = Settings(batch.seed_of(options.out, options.seed), limits)
+    if options.dask is None:
+        print(f"students' code runs with {available_isolation().words()}", file=sys.stderr)
+    with tqdm(total=len(found.submissions), unit="notebook") as bar:
+        graded = batch.grade_class(
+            found.submissions,
+            options.out,
+            courses,
+            settings,
+            jobs=options.jobs,
+            dask=options.dask,
+            hidden=[options.submissions, options.out, root / "solutions"],
+            progress=lambda done, total: bar.update(done - bar.n),
+        )
+    batch.write_all(options.out, graded, courses)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    students = len({notebook.student for notebook in graded})
+    print(f"{len(graded)} notebooks of {students} students: {options.out / 'overview.html'}")
+    return DONE
+
+
 def list_weights(options: argparse.Namespace) -> int:
     """Show every weight file, and whether it is on this machine."""
     from labutils import weights
@@ -151,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"labutils {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_start, _add_explain, _add_build, _add_weights):
+    for add in (_add_start, _add_explain, _add_build, _add_grade, _add_weights):
         add(commands)
     return parser
 
@@ -201,6 +237,33 @@ def _add_build(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=build)
 
 
+def _add_grade(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "grade",
+        help="grade a folder of submissions",
+        description="Reads SUBMISSIONS/<student>/<notebook>.ipynb. Writes grades.csv, students.csv, think_tasks.csv, "
+        "overview.html and feedback/<student>.html. Stopped and started again, it goes on where it was.",
+    )
+    parser.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="a folder with one folder a student")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the folder of the grades")
+    parser.add_argument("--notebooks", nargs="+", metavar="NN", help="notebooks by number (all that were handed in)")
+    parser.add_argument(
+        "--seed", type=int, help="draws the cases that students have not seen (a secret one, kept in DIR/settings.json)"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive(int), default=os.cpu_count() or 1, help="notebooks at once (the cores)"
+    )
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers then do the work")
+    parser.add_argument(
+        "--seconds", type=_positive(float), default=60.0, help="longest time for one answer (60)", metavar="S"
+    )
+    parser.add_argument(
+        "--memory", type=_positive(float), default=4.0, help="most memory of one answer (4)", metavar="GB"
+    )
+    parser.add_argument("--course", type=Path, metavar="DIR", help="the folder of the course (this one)")
+    parser.set_defaults(run=grade)
+
+
 def _add_weights(commands: argparse._SubParsersAction) -> None:
     actions = commands.add_parser("weights", help="list, fetch or verify weight files").add_subparsers(
         title="actions", metavar="ACTION", required=True
@@ -219,6 +282,29 @@ def _names(text: str) -> list[str]:
     if not names:
         raise argparse.ArgumentTypeError("at least one name is needed")
     return names
+
+
+def _positive(kind: type) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    parse.__name__ = "number"  # argparse names it in its message
+    return parse
+
+
+def _chosen_notebooks(wanted: Sequence[str] | None, courses: Iterable[str]) -> list[str] | None:
+    """The full names of notebooks given by how they begin; None where none is given."""
+    if wanted is None:
+        return None
+    courses = list(courses)
+    chosen = [[name for name in courses if name.startswith(text.removesuffix(".ipynb"))] for text in wanted]
+    for text, names in zip(wanted, chosen, strict=True):
+        if len(names) != 1:
+            raise ValueError(f"--notebooks {text}: the course has {', '.join(courses)}")
+    return [name for names in chosen for name in names]
 
 
 def _root() -> Path:
@@ -297,7 +383,14 @@ def _default_layer(network: report.Network) -> str:
 
 
 def _missing_package(error: ModuleNotFoundError) -> str:
-    extras = {"tensorflow": "cpu", "keras": "cpu", "jupyterlab": "lab", "nbgrader": "grading"}
+    extras = {
+        "tensorflow": "cpu",
+        "keras": "cpu",
+        "jupyterlab": "lab",
+        "nbgrader": "grading",
+        "psutil": "grading",
+        "distributed": "cluster",
+    }
     extra = extras.get((error.name or "").partition(".")[0])
     return f"{error.name} is not installed: pip install 'labutils[{extra}]'" if extra else str(error)
 

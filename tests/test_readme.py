@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/index.md", "docs/notebooks.md", "data/photos/README.md"]
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("index", "notebooks", "instructors", "nbgrader")),
+    "data/photos/README.md",
+]
 
 
 def blocks(language: str) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 from labutils.course import guidance, registry
 from labutils.course.display import show_verdict
 from labutils.course.exercise import Arrays, Case, Exercise, NotPassed, Status, TodoNotDone, Verdict
-from labutils.course.judging import passed
+from labutils.course.judging import described, passed, plain, wrong
 
 MISSING = object()
 """Stands for an answer that was not handed over."""
@@ -74,6 +74,8 @@ def assess(exercise: Exercise, answer: Any, cases: list[Case] | None = None) -> 
     """
     if not_attempted(answer):
         return Verdict(Status.NOT_ATTEMPTED, mistake=exercise.id)
+    if not callable(answer):
+        return no_function(exercise, answer)
     try:
         with no_traces():
             for case in exercise.cases(None) if cases is None else cases:
@@ -105,11 +107,8 @@ def run(exercise: Exercise, answer: Any, case: Case) -> Arrays:
 
 
 def watched(answer: Any, errors: list[BaseException]) -> Any:
-    """An answer that notes what it raises in ``errors``; what is not a function is handed back as it is."""
-    if not (inspect.isroutine(answer) or isinstance(answer, functools.partial)):
-        return answer
+    """An answer that notes what it raises in ``errors``; it may be anything that can be called."""
 
-    @functools.wraps(answer)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return answer(*args, **kwargs)
@@ -119,7 +118,8 @@ def watched(answer: Any, errors: list[BaseException]) -> Any:
             errors.append(error)
             raise
 
-    return call
+    is_function = inspect.isroutine(answer) or isinstance(answer, functools.partial)
+    return functools.wraps(answer)(call) if is_function else call
 
 
 def not_attempted(answer: Any) -> bool:
@@ -127,6 +127,15 @@ def not_attempted(answer: Any) -> bool:
     if answer is MISSING or answer is None or answer is ...:
         return True
     return isinstance(answer, list | tuple) and any(item is ... for item in answer)
+
+
+def no_function(exercise: Exercise, answer: Any) -> Verdict:
+    """The verdict on an answer that cannot be called; all exercises ask for functions."""
+    return wrong(
+        f"`{exercise.answer}` is {described(plain(answer))}, where a function is asked for. Is it defined once more, "
+        "with another meaning?",
+        "not_a_function",
+    )
 
 
 def raised(error: BaseException) -> Verdict:
@@ -153,11 +162,17 @@ def trimmed_traceback(error: BaseException) -> str:
     frames = list(report.stack)
     entries = [index for index, frame in enumerate(frames) if frame.filename == __file__]
     del frames[: entries[-1] + 1 if entries else 0]
+    cells = [index for index, frame in enumerate(frames) if _is_cell(frame.filename)]
+    del frames[: cells[0] if cells else 0]  # IPython's own, where a cell itself raised
     for frame in frames:
-        if "ipykernel_" in frame.filename or frame.filename.startswith("<ipython-input"):
+        if _is_cell(frame.filename):
             frame.filename = "your notebook"
     report.stack = traceback.StackSummary.from_list(frames)
     return "".join(report.format()).rstrip()
+
+
+def _is_cell(filename: str) -> bool:
+    return "ipykernel_" in filename or filename.startswith("<ipython-input")
 
 
 @contextlib.contextmanager

@@ -228,3 +228,24 @@ def test_html_says_the_same_and_escapes_what_students_wrote():
     assert "&lt;script&gt;" in box
     assert "<code>f(&lt;x&gt;)</code>" in box
     assert "99.double: raised" in box
+
+
+REAL = registry.find("01.titles")  # read before the tests put exercises of their own into the registry
+
+
+@pytest.mark.parametrize("answer", [1, "predict", {"a": 1}, object()], ids=["number", "text", "dict", "object"])
+def test_what_cannot_be_called_is_wrong_and_says_so(answer):
+    verdict = assess(REAL, answer)
+    assert (verdict.status, verdict.mistake) == (Status.WRONG, "not_a_function")
+    assert verdict.message.startswith("`make_titles` is ")
+    assert "where a function is asked for" in verdict.message
+
+
+def test_what_an_object_raises_when_it_is_called_is_the_students_error():
+    class Titles:
+        def __call__(self, paths):
+            return {}["a line of the student's"]
+
+    verdict = assess(REAL, Titles())
+    assert verdict.status is Status.RAISED
+    assert "KeyError" in verdict.message

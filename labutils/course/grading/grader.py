@@ -1,0 +1,330 @@
+"""Grades submissions one after the other: owns the process in which answers run, and judges what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import pickle
+import queue
+import secrets
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from labutils.course import registry
+from labutils.course.exercise import Case
+from labutils.course.grading import isolation, records, verdicts
+from labutils.course.grading.context import steps, unknown_names
+from labutils.course.grading.course_notebook import CourseNotebook
+from labutils.course.grading.isolation import End, Ended, Isolation, Limits
+from labutils.course.grading.kernel import Request
+from labutils.course.grading.references import internals_used
+from labutils.course.grading.results import GradedNotebook, Mark, Result
+from labutils.course.grading.splicing import Spliced, Unreadable, splice
+
+START_SECONDS = 300
+"""Longest wait for the process to import everything."""
+
+KEPT_VARIABLES = (
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "SYSTEMROOT",
+    "WINDIR",
+    "COMSPEC",
+    "TEMP",
+)
+KEPT_PREFIXES = ("LC_", "LD_LIBRARY", "DYLD_", "CONDA_", "LABUTILS_")
+
+
+class Unavailable(OSError):
+    """Answers cannot be run on this machine; the text says why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What grades depend on beside the submissions: ``seed`` draws the hidden cases."""
+
+    seed: int
+    limits: Limits = field(default_factory=Limits)
+
+
+class Grader:
+    """Grades notebooks; use it as a context manager, which ends its process.
+
+    Parameters
+    ----------
+    settings : Settings
+    hidden : iterable of path
+        Folders that students' code must not see wherever they are: submissions, grades, solutions.
+    """
+
+    def __init__(self, settings: Settings, hidden: Iterable[Path] = ()):
+        self.settings = settings
+        # Here the judges compute what is right: on the weights that the answers get.
+        os.environ.setdefault("LABUTILS_WEIGHTS", "bundled")
+        self.hidden = tuple(str(path.resolve()) for path in hidden)
+        self._scratch = Path(tempfile.mkdtemp(prefix="labutils-"))
+        self._scratch.chmod(0o711)  # the account that runs answers must get through, and see nothing
+        self._server: _Server | None = None
+        self.isolation = available_isolation()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process that runs answers, and remove its folders."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def grade(self, student: str, course: CourseNotebook, data: bytes) -> GradedNotebook:
+        """Grade one notebook from the bytes of its file, whatever they are."""
+        started = time.monotonic()
+        try:
+            spliced = splice(data, course)
+        except Unreadable as error:
+            results = tuple(Result(exercise, Mark.UNREADABLE, str(error)) for exercise in course.stubs())
+            return GradedNotebook(student, course.name, results)
+        codes = {name: answer.code for name, answer in spliced.answers.items() if answer.mark is None}
+        results = []
+        for exercise, answer in spliced.answers.items():
+            if answer.mark is not None:
+                result = Result(exercise, answer.mark, answer.reason, code=answer.code)
+            elif time.monotonic() - started > self.settings.limits.notebook_seconds:
+                seconds = f"{self.settings.limits.notebook_seconds:g}"
+                result = Result(exercise, Mark.STOPPED, f"The notebook's {seconds} seconds were used up before it.")
+            elif internals := internals_used(answer.code):
+                reason = (
+                    f"It names `{internals}`, where the course keeps its references: this is no answer of your own."
+                )
+                result = Result(exercise, Mark.WRONG, reason, "course_internals")
+            else:
+                result = self.grade_answer(course, exercise, codes)
+                result = replace(result, reason=_with_advice(result, course, spliced, codes))
+            results.append(replace(result, notes=answer.notes, code=answer.code))
+        seconds = round(time.monotonic() - started, 2)
+        return GradedNotebook(student, course.name, tuple(results), spliced.thinks, spliced.notes, seconds)
+
+    def grade_answer(self, course: CourseNotebook, exercise_id: str, codes: Mapping[str, str]) -> Result:
+        """Grade one exercise; ``codes`` maps exercises' ids to the code of the student's cells, this one's among them."""
+        started = time.monotonic()
+        exercise = registry.find(exercise_id)
+        public, hidden = _cases(exercise_id, None), _cases(exercise_id, self.settings.seed)
+        ended, record = self._run(exercise_id, tuple(steps(course, exercise_id, codes)), (*public, *hidden))
+        if ended.how is not End.FINISHED:
+            decision = verdicts.of_end(ended, self.settings.limits)
+        elif isinstance(record, records.BadRecord):
+            decision = verdicts.Decision(Mark.STOPPED, f"It ended, but {record}, so there are no points for it.")
+        else:
+            decision = verdicts.of_record(exercise, record, public, hidden)
+        seconds = round(time.monotonic() - started, 2)
+        return Result(exercise_id, decision.mark, decision.reason, decision.mistake, seconds=seconds)
+
+    def _run(self, exercise: str, answer_steps: tuple, cases: tuple[Case, ...]) -> tuple[Ended, Any]:
+        """Run an answer in its own process; what it handed over, or the `BadRecord` that says why there is nothing."""
+        place = Path(tempfile.mkdtemp(dir=self._scratch))
+        place.chmod(0o711)
+        folder = place / "work"
+        folder.mkdir(mode=0o700)
+        name = secrets.token_hex(16)
+        limits = self.settings.limits
+        request = Request(
+            exercise, answer_steps, cases, str(folder), name, limits, self.isolation, (*self.hidden, str(self._scratch))
+        )
+        try:
+            ended = self._ended(request)
+            record = records.read(folder, name, limits.record) if ended.how is End.FINISHED else None
+        except records.BadRecord as error:
+            record = error
+        finally:
+            _remove(place)
+        return ended, record
+
+    def _ended(self, request: Request) -> Ended:
+        if not isolation.LINUX:
+            return _run_once(request)
+        why = ""
+        for _ in range(2):  # the second time with a new process: the loss of the first need not be this answer's doing
+            self._server = self._server or _Server()
+            try:
+                return self._server.ask(request, request.limits.seconds + 60)
+            except (OSError, EOFError) as error:
+                why = type(error).__name__
+                self._server.close()
+                self._server = None
+        return Ended(End.DIED, 0.0, f"the process that starts answers was lost: {why}")
+
+
+def available_isolation() -> Isolation:
+    """What separates students' code from this machine here; `Unavailable` where nothing of theirs can be run."""
+    scratch = Path(tempfile.mkdtemp(prefix="labutils-"))
+    scratch.chmod(0o711)
+    (scratch / "work").mkdir(mode=0o700)
+    command = [sys.executable, "-m", "labutils.course.grading.isolation", str(scratch / "work")]
+    asked = subprocess.run(command, capture_output=True, text=True, env=_environment(), timeout=120, check=False)
+    _remove(scratch)
+    if asked.returncode != 0:
+        why = next(reversed(asked.stderr.strip().splitlines()), "no reason given")
+        raise Unavailable(f"answers cannot be run on this machine: {why}")
+    return Isolation(**json.loads(asked.stdout))
+
+
+class _Server:
+    """The process that has imported everything, and answers requests one at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "labutils.course.grading.kernel"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is the grader's
+        )
+        self._replies: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=self._read_replies, daemon=True).start()
+        self._ready = False
+
+    def ask(self, request: Request, seconds: float) -> Ended:
+        """The end of one request; TimeoutError, EOFError or OSError where the process does not answer."""
+        if not self._ready:
+            self._reply(START_SECONDS)
+            self._ready = True
+        data = pickle.dumps(request)
+        self._process.stdin.write(struct.pack("<Q", len(data)) + data)
+        self._process.stdin.flush()
+        how, took, detail = json.loads(self._reply(seconds))
+        return Ended(End(how), took, detail)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+
+    def _reply(self, seconds: float) -> bytes:
+        try:
+            reply = self._replies.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError(f"no answer within {seconds:g} seconds") from None
+        if reply is None:
+            raise EOFError("the process has ended")
+        return reply
+
+    def _read_replies(self) -> None:
+        with self._process.stdout as stream:
+            while len(header := stream.read(8)) == 8:
+                self._replies.put(stream.read(struct.unpack("<Q", header)[0]))
+        self._replies.put(None)
+
+
+@functools.cache
+def _cases(exercise: str, seed: int | None) -> tuple[Case, ...]:
+    """An exercise's cases, drawn once for the whole class."""
+    return tuple(registry.find(exercise).cases(seed))
+
+
+def _with_advice(result: Result, course: CourseNotebook, spliced: Spliced, codes: Mapping[str, str]) -> str:
+    """A result's reason, with what a NameError comes from where the name stands in a cell that is not graded."""
+    if result.mark is not Mark.RAISED or "NameError" not in result.reason:
+        return result.reason
+    for name in sorted(unknown_names(course, result.exercise, codes)):
+        if f"'{name}'" in result.reason and any(name in code for code in spliced.added):
+            return (
+                f"{result.reason}\n`{name}` stands in a cell that is not graded: only exercise cells are, beside the course's "
+                "own ones as they were handed out. Move what the answer needs into the exercise's cell."
+            )
+    return result.reason
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the process that runs answers: what it needs, and none of the instructor's secrets."""
+    kept = {
+        name: value for name, value in os.environ.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
+    }
+    kept.setdefault("LABUTILS_WEIGHTS", "bundled")
+    one_core = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+    # PYTHONSAFEPATH: the folder in which the grader was started is not a place to import from.
+    python = {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "-1", "MALLOC_ARENA_MAX": "2"}
+    return kept | one_core | python | quiet
+
+
+def _run_once(request: Request) -> Ended:
+    """Run one request in a new process, where there is no fork: slower, since it imports everything anew."""
+    import psutil
+
+    limits, started = request.limits, time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labutils.course.grading.kernel", "--once"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+    )
+    data = pickle.dumps(request)
+    with contextlib.suppress(OSError):
+        process.stdin.write(struct.pack("<Q", len(data)) + data)
+        process.stdin.close()
+    ended = None
+    while ended is None:
+        try:
+            code = process.wait(timeout=0.1)
+            ended = Ended(End.FINISHED, 0.0) if code == 0 else Ended(End.DIED, 0.0, str(code))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - started > limits.seconds + IMPORT_SECONDS:
+                ended = Ended(End.SECONDS, 0.0)
+            elif _memory_of(process.pid) > limits.memory + IMPORT_MEMORY:
+                ended = Ended(End.MEMORY, 0.0)
+    with contextlib.suppress(psutil.Error):
+        for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            child.kill()
+    process.wait()
+    return replace(ended, seconds=time.monotonic() - started)
+
+
+IMPORT_SECONDS, IMPORT_MEMORY = 60, 2**30
+"""What a process that imports everything itself takes for that."""
+
+
+def _memory_of(process: int) -> int:
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for each in [psutil.Process(process), *psutil.Process(process).children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                total += each.memory_info().rss
+    return total
+
+
+def _remove(place: Path) -> None:
+    """Remove an answer's folder, and whatever it made of its rights."""
+
+    def open_up(_: Any, path: str, __: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)
+            os.unlink(path)
+
+    shutil.rmtree(place, onerror=open_up)
+    shutil.rmtree(place, ignore_errors=True)

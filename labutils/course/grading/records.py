@@ -1,0 +1,133 @@
+"""How results leave the process of a student's code: one JSON file and its ``.npy`` files, and no pickles.
+
+What is read here was written beside code that may be hostile. Every file must be a plain one, of limited size, and say
+what it holds; anything else is a `BadRecord`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TEXT_BYTES = 8 * 2**20
+"""Largest JSON file that is read."""
+
+
+class BadRecord(ValueError):
+    """There is no complete record, or not one that can be read; the text says which."""
+
+
+def write(folder: Path, name: str, record: Any) -> None:
+    """Write a record of plain data (see `labutils.course.judging.plain`); its JSON file comes last and makes it complete."""
+    arrays: list[np.ndarray] = []
+    text = json.dumps(_packed(record, arrays))
+    for number, array in enumerate(arrays):
+        np.save(folder / f"{name}-{number}.npy", array, allow_pickle=False)
+    unfinished = folder / f"{name}.part"
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, folder / f"{name}.json")
+
+
+def read(folder: Path, name: str, largest: int) -> Any:
+    """Read what `write` wrote, its arrays together at most ``largest`` bytes, and delete it.
+
+    Raises
+    ------
+    BadRecord
+        A file is missing, no plain file, too large, or holds something else than plain data.
+    """
+    text = _contents(folder / f"{name}.json", TEXT_BYTES)
+    try:
+        packed = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRecord("the result is no JSON") from None
+    try:
+        return _unpacked(packed, _Arrays(folder, name, largest))
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise BadRecord("the result is not put together as a record is") from None
+
+
+def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    if isinstance(value, list):
+        return [_packed(item, arrays) for item in value]
+    if isinstance(value, dict):
+        return {"dict": {key: _packed(item, arrays) for key, item in value.items()}}
+    return value
+
+
+def _unpacked(packed: Any, arrays: _Arrays) -> Any:
+    if isinstance(packed, list):
+        return [_unpacked(item, arrays) for item in packed]
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items() if len(packed) == 1 else [("", None)]
+    if kind == "array" and type(content) is int and content >= 0:
+        return arrays.take(content)
+    if kind == "dict":
+        return {key: _unpacked(item, arrays) for key, item in content.items()}
+    raise TypeError(kind)
+
+
+class _Arrays:
+    """The arrays of one record, each read once, within a budget of bytes."""
+
+    def __init__(self, folder: Path, name: str, largest: int):
+        self.folder, self.name, self.left = folder, name, largest
+
+    def take(self, number: int) -> np.ndarray:
+        data = _contents(self.folder / f"{self.name}-{number}.npy", self.left)
+        self.left -= len(data)
+        return _array(data)
+
+
+def _array(data: bytes) -> np.ndarray:
+    """An array from the bytes of its file. The header is not believed: it may claim a shape of terabytes."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = header(file)
+    except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError):
+        raise BadRecord("an array's file has no header that can be read") from None
+    if dtype.kind not in "biuf":
+        raise BadRecord(f"an array has dtype {dtype.str}, which is not plain numbers")
+    held = data[file.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(held) or min(shape, default=0) < 0:
+        raise BadRecord("an array's file does not hold what its header says")
+    return np.frombuffer(held, dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _contents(path: Path, largest: int) -> bytes:
+    """The bytes of a plain file of at most ``largest`` bytes, which is deleted; links, pipes and devices are refused."""
+    try:
+        # Neither follows a link nor waits for the other end of a pipe.
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    except FileNotFoundError:
+        raise BadRecord("there is no completed result") from None
+    except OSError:
+        raise BadRecord("the result's file cannot be opened") from None
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise BadRecord("the result's file is no plain file")
+        if found.st_size > largest:
+            raise BadRecord("the result is too large")
+        with os.fdopen(os.dup(file), "rb") as opened:
+            data = opened.read(found.st_size)
+    finally:
+        os.close(file)
+    path.unlink()
+    return data
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it, and needs it
