@@ -1,4 +1,4 @@
-"""Grades a class: on this machine's cores or a Dask cluster, resumed where it was stopped, the same marks whichever way."""
+"""Grades a class: on this machine's cores or a Dask cluster, resumed where it stopped, the same marks whichever way."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from labutils import __version__
 from labutils.course.grading import pages, tables
 from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.grader import Grader, Settings, Unavailable
-from labutils.course.grading.results import GradedNotebook, Mark, Result
+from labutils.course.grading.results import GradedNotebook, Mark
 from labutils.course.grading.submissions import Submission
 from labutils.course.grading.writing import write_whole
 
 ATTEMPTS = 2
-"""So often a submission is tried that takes the process which grades it down with it."""
-
+"""How often a submission is tried that ends the process which grades it."""
 
 CONNECT_SECONDS = 10
 """Longest wait for a Dask scheduler."""
@@ -41,7 +39,6 @@ class Task:
     student: str
     course: CourseNotebook
     data: bytes
-    notes: tuple[str, ...] = ()
 
 
 def grade_class(
@@ -61,8 +58,8 @@ def grade_class(
     ----------
     submissions : sequence of Submission
     out : path
-        The folder of the grades. What it holds of these very submissions, graded with these settings and this version of
-        the course, is not graded again.
+        The folder of the grades. What it holds of these very submissions, graded with these settings and this version
+        of the course, is not graded again.
     courses : mapping
         The course's notebooks by name.
     settings : Settings
@@ -94,10 +91,10 @@ def grade_class(
             unread = replace(submission, problem=f"The file could not be read ({error.strerror}).")
             graded[submission] = _without_running(unread, course)
             continue
-        task = Task(submission.student, course, data, submission.notes)
+        task = Task(submission.student, course, data)
         files[submission] = out / "results" / f"{_fingerprint(task, settings)}.json"
         if (kept := _kept(files[submission])) is not None:
-            graded[submission] = replace(kept, student=submission.student, notes=(*submission.notes, *kept.notes))
+            graded[submission] = replace(kept, notes=(*submission.notes, *kept.notes))
         else:
             tasks[submission] = task
     if progress is not None:
@@ -140,9 +137,13 @@ def _without_running(submission: Submission, course: CourseNotebook) -> GradedNo
     """What is known of a submission without opening it; None where it must be opened."""
     if submission.path is not None and not submission.problem:
         return None
-    mark = Mark.UNREADABLE if submission.problem else Mark.NOT_HANDED_IN
-    results = tuple(Result(exercise, mark, submission.problem) for exercise in course.stubs())
-    return GradedNotebook(submission.student, submission.notebook, results, notes=submission.notes)
+    if submission.problem:
+        mark, reason = Mark.UNREADABLE, submission.problem
+    else:
+        mark, reason = Mark.NOT_HANDED_IN, "This notebook was not handed in."
+    return GradedNotebook.all_alike(
+        submission.student, submission.notebook, course.stubs(), mark, reason, submission.notes
+    )
 
 
 def _fingerprint(task: Task, settings: Settings) -> str:
@@ -285,5 +286,4 @@ def _grader(settings: Settings, hidden: tuple[Path, ...]) -> Grader:
 def _given_up(task: Task, why: str) -> GradedNotebook:
     """The result of a submission that grading itself failed on: no points, and an instructor is told."""
     reason = f"Grading failed, which says nothing about this answer. An instructor will look at it: {why}"
-    results: list[Any] = [Result(exercise, Mark.CHECK_FAILED, reason) for exercise in task.course.stubs()]
-    return GradedNotebook(task.student, task.course.name, tuple(results))
+    return GradedNotebook.all_alike(task.student, task.course.name, task.course.stubs(), Mark.CHECK_FAILED, reason)

@@ -152,7 +152,7 @@ class _Definitions:
                     self.binders[name].append(index)
 
     def choose(self, name: str) -> set[str]:
-        """Choose the statements that define a name, with those of the cell that they need; the names they need beyond."""
+        """Choose the statements that define a name and those of the cell that they need; what they need beyond it."""
         beyond: set[str] = set()
         reached, waiting = {name}, [name]
         while waiting:

@@ -28,13 +28,16 @@ from labutils.course.grading import isolation, records, verdicts
 from labutils.course.grading.context import steps, unknown_names
 from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.isolation import End, Ended, Isolation, Limits
-from labutils.course.grading.kernel import Request
+from labutils.course.grading.kernel import Request, send
 from labutils.course.grading.references import internals_used
 from labutils.course.grading.results import GradedNotebook, Mark, Result
 from labutils.course.grading.splicing import Spliced, Unreadable, splice
 
 START_SECONDS = 300
 """Longest wait for the process to import everything."""
+
+IMPORT_SECONDS, IMPORT_MEMORY = 60, 2**30
+"""What a process that imports everything itself, for one answer, takes for that."""
 
 KEPT_VARIABLES = (
     "PATH",
@@ -100,12 +103,12 @@ class Grader:
 
     def grade(self, student: str, course: CourseNotebook, data: bytes) -> GradedNotebook:
         """Grade one notebook from the bytes of its file, whatever they are."""
+        self._start()
         started = time.monotonic()
         try:
             spliced = splice(data, course)
         except Unreadable as error:
-            results = tuple(Result(exercise, Mark.UNREADABLE, str(error)) for exercise in course.stubs())
-            return GradedNotebook(student, course.name, results)
+            return GradedNotebook.all_alike(student, course.name, course.stubs(), Mark.UNREADABLE, str(error))
         codes = {name: answer.code for name, answer in spliced.answers.items() if answer.mark is None}
         results = []
         for exercise, answer in spliced.answers.items():
@@ -128,9 +131,10 @@ class Grader:
 
     def grade_answer(self, course: CourseNotebook, exercise_id: str, codes: Mapping[str, str]) -> Result:
         """Grade one exercise; ``codes`` maps exercises' ids to the code of the student's cells, this one's among them."""
-        started = time.monotonic()
         exercise = registry.find(exercise_id)
         public, hidden = _cases(exercise_id, None), _cases(exercise_id, self.settings.seed)
+        self._start()
+        started = time.monotonic()
         ended, record = self._run(exercise_id, tuple(steps(course, exercise_id, codes)), (*public, *hidden))
         if ended.how is not End.FINISHED:
             decision = verdicts.of_end(ended, self.settings.limits)
@@ -140,6 +144,14 @@ class Grader:
             decision = verdicts.of_record(exercise, record, public, hidden)
         seconds = round(time.monotonic() - started, 2)
         return Result(exercise_id, decision.mark, decision.reason, decision.mistake, seconds=seconds)
+
+    def _start(self) -> None:
+        """Start the process that runs answers, unless it runs already: what it imports is no answer's time."""
+        if isolation.LINUX and self._server is None:
+            self._server = _Server()
+        if self._server is not None:
+            with contextlib.suppress(OSError, EOFError):  # `_ended` will find out
+                self._server.wait_until_ready()
 
     def _run(self, exercise: str, answer_steps: tuple, cases: tuple[Case, ...]) -> tuple[Ended, Any]:
         """Run an answer in its own process; what it handed over, or the `BadRecord` that says why there is nothing."""
@@ -173,7 +185,7 @@ class Grader:
                 why = type(error).__name__
                 self._server.close()
                 self._server = None
-        return Ended(End.DIED, 0.0, f"the process that starts answers was lost: {why}")
+        return Ended(End.DIED, f"the process that starts answers was lost: {why}")
 
 
 def available_isolation() -> Isolation:
@@ -208,14 +220,15 @@ class _Server:
 
     def ask(self, request: Request, seconds: float) -> Ended:
         """The end of one request; TimeoutError, EOFError or OSError where the process does not answer."""
+        self.wait_until_ready()
+        send(self._process.stdin, pickle.dumps(request))
+        how, detail = json.loads(self._reply(seconds))
+        return Ended(End(how), detail)
+
+    def wait_until_ready(self) -> None:
         if not self._ready:
             self._reply(START_SECONDS)
             self._ready = True
-        data = pickle.dumps(request)
-        self._process.stdin.write(struct.pack("<Q", len(data)) + data)
-        self._process.stdin.flush()
-        how, took, detail = json.loads(self._reply(seconds))
-        return Ended(End(how), took, detail)
 
     def close(self) -> None:
         self._process.kill()
@@ -282,49 +295,40 @@ def _run_once(request: Request) -> Ended:
         stderr=subprocess.DEVNULL,
         env=_environment(),
     )
-    data = pickle.dumps(request)
     with contextlib.suppress(OSError):
-        process.stdin.write(struct.pack("<Q", len(data)) + data)
+        send(process.stdin, pickle.dumps(request))
         process.stdin.close()
     ended = None
     while ended is None:
         try:
             code = process.wait(timeout=0.1)
-            ended = Ended(End.FINISHED, 0.0) if code == 0 else Ended(End.DIED, 0.0, str(code))
+            ended = Ended(End.FINISHED) if code == 0 else Ended(End.DIED, str(code))
         except subprocess.TimeoutExpired:
             if time.monotonic() - started > limits.seconds + IMPORT_SECONDS:
-                ended = Ended(End.SECONDS, 0.0)
+                ended = Ended(End.SECONDS)
             elif _memory_of(process.pid) > limits.memory + IMPORT_MEMORY:
-                ended = Ended(End.MEMORY, 0.0)
+                ended = Ended(End.MEMORY)
     with contextlib.suppress(psutil.Error):
         for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
             child.kill()
     process.wait()
-    return replace(ended, seconds=time.monotonic() - started)
-
-
-IMPORT_SECONDS, IMPORT_MEMORY = 60, 2**30
-"""What a process that imports everything itself takes for that."""
+    return ended
 
 
 def _memory_of(process: int) -> int:
     import psutil
 
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        for each in [psutil.Process(process), *psutil.Process(process).children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += each.memory_info().rss
-    return total
+    try:
+        children = psutil.Process(process).children(recursive=True)
+    except psutil.Error:
+        return 0
+    return isolation.resident_bytes([process, *(child.pid for child in children)])
 
 
 def _remove(place: Path) -> None:
-    """Remove an answer's folder, and whatever it made of its rights."""
-
-    def open_up(_: Any, path: str, __: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.unlink(path)
-
-    shutil.rmtree(place, onerror=open_up)
-    shutil.rmtree(place, ignore_errors=True)
+    """Remove an answer's folder, whatever it has made of its depth and its rights."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(place, ignore_errors=True)
+    if isolation.LINUX and place.exists():
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # neither follows a link
+            subprocess.run([*command, "--", str(place)], stderr=subprocess.DEVNULL, check=False)

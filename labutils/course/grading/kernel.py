@@ -1,8 +1,8 @@
 """The process in which students' code runs: ``python -m labutils.course.grading.kernel``.
 
-It imports TensorFlow and all that the course uses once, then serves requests from its standard input: on Linux each in a
-fresh, isolated fork of itself (`isolation`), elsewhere one request in all. Only `perform` meets a student's code, and it
-decides nothing: it hands on, as plain data, what `collect` got out of the answer.
+It imports TensorFlow and all that the course uses once, then serves requests from its standard input: on Linux each in
+a fresh, isolated fork of itself (`isolation`), elsewhere one request in all. Only `perform` meets a student's code, and
+it decides nothing: it hands on, as plain data, what `collect` got out of the answer.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import pickle
 import struct
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from labutils.course import checking, guidance, registry
-from labutils.course.exercise import Case, TodoNotDone
-from labutils.course.grading import isolation, records
+from labutils.course.exercise import Case, Exercise, TodoNotDone
+from labutils.course.grading import audit, isolation, records
 from labutils.course.grading.context import Step, StepKind
 
 CELL = "<ipython-input"
@@ -36,7 +36,7 @@ class Request:
     name: str
     limits: isolation.Limits
     isolation: isolation.Isolation
-    hidden: tuple[str, ...] = field(default=())
+    hidden: tuple[str, ...]
 
 
 def main() -> None:
@@ -45,14 +45,14 @@ def main() -> None:
     if sys.argv[1:] == ["--once"]:
         request = receive(requests)
         os.chdir(request.folder)
-        isolation.restrict(Path(request.folder), tuple(map(Path, request.hidden)))
+        audit.restrict(Path(request.folder), tuple(map(Path, request.hidden)))
         perform(request)
         sys.stdout.flush()
         os._exit(0)  # whatever threads the student's code has left
     send(replies, b"ready")
     while (request := receive(requests)) is not None:
         ended = _answer(request)
-        send(replies, json.dumps([ended.how, ended.seconds, ended.detail]).encode())
+        send(replies, json.dumps([ended.how, ended.detail]).encode())
 
 
 def _answer(request: Request) -> isolation.Ended:
@@ -72,7 +72,7 @@ def send(stream: BinaryIO, data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """The next request, None at the end. It comes from the grader, never from a student: hence a pickle may be opened."""
+    """The next request, None at the end. It comes from the grader, never from a student: so a pickle may be opened."""
     header = stream.read(8)
     return pickle.loads(stream.read(struct.unpack("<Q", header)[0])) if len(header) == 8 else None
 
@@ -125,7 +125,7 @@ def outcome(request: Request) -> dict[str, Any]:
     return {"cases": _collected(exercise, answer, request.cases)}
 
 
-def _collected(exercise: Any, answer: Any, cases: tuple[Case, ...]) -> list[dict[str, Any]]:
+def _collected(exercise: Exercise, answer: Any, cases: tuple[Case, ...]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for case in cases:
         try:
@@ -147,7 +147,6 @@ def _raised(error: BaseException) -> dict[str, Any]:
         "raised": checking.trimmed_traceback(error),
         "type": type(error).__name__,
         "line": _last_line(error),
-        "name": str(getattr(error, "name", None) or ""),
     }
 
 
@@ -195,9 +194,6 @@ def _import_everything() -> None:
     import importlib
     import pkgutil
 
-    import matplotlib as mpl
-
-    mpl.use("agg")
     for name in (
         "encodings.idna",
         "keras",
@@ -216,7 +212,6 @@ def _import_everything() -> None:
         "tf_keras_vis.scorecam",
         "tf_keras_vis.utils.model_modifiers",
         "tf_keras_vis.utils.scores",
-        "PIL.Image",
     ):
         importlib.import_module(name)
     import PIL.Image

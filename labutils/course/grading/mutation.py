@@ -1,7 +1,7 @@
 """Grades the course's own wrong and right answers, to see that check and grading are right: ``python -m`` this module.
 
-A mutation score: of the wrong answers that the exercises know, how many are rejected, and how many for what is wrong with
-them; of the right ones, how many are accepted. Anything below all of them is a fault of the course's, and the exit
+A mutation score: of the wrong answers that the exercises know, how many are rejected, and how many with the right
+diagnosis; of the right ones, how many are accepted. Anything below all of them is a fault of the course's, and the exit
 status is 1. Numbers of notebooks (``02``) limit it to these.
 """
 
@@ -23,7 +23,7 @@ from labutils.course.exercise import Case, Exercise, Verdict
 from labutils.course.grading.results import Result
 
 REJECTIONS = {"wrong", "raised"}
-"""What may be said of a wrong answer; that it was stopped, or that the check failed, would not be its own fault."""
+"""What may be said of a wrong answer. That it was stopped, or that the check failed, would not be its own fault."""
 
 
 class Kind(StrEnum):
@@ -89,13 +89,13 @@ class Score:
         for way, verdict in said.items():
             status, mistake = verdict.mark if way is Way.GRADE else verdict.status, verdict.mistake
             if answer.kind is Kind.WRONG:
-                good = status == "wrong" and mistake == answer.name
+                as_it_must = status == "wrong" and mistake == answer.name
                 self.rejected[way] += status in REJECTIONS
-                self.diagnosed[way] += good
+                self.diagnosed[way] += as_it_must
             else:
-                good = status == "passed"
-                self.accepted[way] += good
-            if not good:
+                as_it_must = status == "passed"
+                self.accepted[way] += as_it_must
+            if not as_it_must:
                 self.failures.append(f"{answer}: {way} says {status}{f' ({mistake})' if mistake else ''}")
 
     def __add__(self, other: Score) -> Score:
@@ -110,7 +110,7 @@ class Score:
 
 
 def own_answers(numbers: Sequence[str] = ()) -> list[OwnAnswer]:
-    """The wrong answers, the right ones and the reference of every exercise; of the numbered notebooks if there are any."""
+    """The wrong answers, the right ones and the reference of every exercise, or of those in the numbered notebooks."""
     exercises = [exercise for exercise in registry.all_exercises() if not numbers or exercise.id[:2] in numbers]
     return [
         answer

@@ -95,7 +95,7 @@ def _tree(code: str, magics: bool) -> ast.Module:
 
 
 def _as_python(code: str) -> str:
-    """A cell with IPython's syntax made Python, line by line: IPython itself reads the whole cell again for each line."""
+    """A cell with IPython's syntax made Python, line by line: of a whole cell IPython would read all for each line."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     transform = TransformerManager().transform_cell
@@ -123,7 +123,7 @@ def _with_code_in_magics(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 class _Flow:
-    """Follows statements at the top level in the order in which they run, so that a name which is bound first is no need."""
+    """Follows top-level statements in the order in which they run: a name that is bound before is no need."""
 
     def __init__(self) -> None:
         self.names = Names()
@@ -233,15 +233,11 @@ class _Scope(ast.NodeVisitor):
 
     visit_ImportFrom = visit_Import
 
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar | ast.ExceptHandler) -> None:
         self.binds.update({node.name} - {None})
         self.generic_visit(node)
 
-    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> None:
-        self.binds.update({node.name} - {None})
-        self.generic_visit(node)
-
-    visit_MatchStar = visit_MatchAs
+    visit_MatchStar = visit_ExceptHandler = visit_MatchAs
 
     def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
         self.binds.update({node.rest} - {None})

@@ -14,9 +14,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from labutils.course.display import HEADINGS, LOOKS
@@ -25,14 +24,14 @@ from labutils.course.grading.course_notebook import CourseNotebook, Role
 from labutils.course.grading.results import GradedNotebook, Mark
 from labutils.course.grading.summary import (
     HandMarks,
-    NotebookOutcome,
+    Outcome,
     StudentOutcome,
     by_exercise,
     by_student,
     misconceptions,
     ratio,
 )
-from labutils.course.grading.writing import clean, explanation, one_line, trimmed, write_whole
+from labutils.course.grading.writing import caseless, explanation, one_line, trimmed, write_whole
 
 if TYPE_CHECKING:
     import jinja2
@@ -46,38 +45,35 @@ FEEDBACK_FOLDER = "feedback"
 class Look:
     """How a mark is shown: never by its colour alone."""
 
-    sign: str
     words: str
+    sign: str
     colour: str
 
 
-_STOPPED, _ABSENT = ("\u25a0", "#d64545"), ("\u2013", LOOKS["not attempted"][1])
-
-MARK_LOOKS = {
-    Mark.PASSED: Look(LOOKS["passed"][0], HEADINGS[Mark.PASSED], LOOKS["passed"][1]),
-    Mark.WRONG: Look(LOOKS["wrong"][0], HEADINGS[Mark.WRONG], LOOKS["wrong"][1]),
-    Mark.RAISED: Look(LOOKS["raised"][0], HEADINGS[Mark.RAISED], LOOKS["raised"][1]),
-    Mark.STOPPED: Look(_STOPPED[0], "your code was stopped", _STOPPED[1]),
-    Mark.NOT_ATTEMPTED: Look(LOOKS["not attempted"][0], "not attempted", LOOKS["not attempted"][1]),
-    Mark.MISSING: Look(_ABSENT[0], "its cell is missing from your notebook", _ABSENT[1]),
-    Mark.NOT_CODE: Look(_ABSENT[0], "its cell is no longer a code cell", _ABSENT[1]),
-    Mark.UNREADABLE: Look(_ABSENT[0], "the file could not be read as a notebook", _ABSENT[1]),
-    Mark.NOT_HANDED_IN: Look(_ABSENT[0], "not handed in", _ABSENT[1]),
-    Mark.CHECK_FAILED: Look(LOOKS["check failed"][0], HEADINGS[Mark.CHECK_FAILED], LOOKS["check failed"][1]),
+_WORDS = HEADINGS | {
+    Mark.NOT_ATTEMPTED: "not attempted",
+    Mark.STOPPED: "your code was stopped",
+    Mark.MISSING: "its cell is missing from your notebook",
+    Mark.NOT_CODE: "its cell is no longer a code cell",
+    Mark.UNREADABLE: "the file could not be read as a notebook",
+    Mark.NOT_HANDED_IN: "not handed in",
 }
+_SIGNS = LOOKS | {Mark.STOPPED: ("\u25a0", LOOKS[Mark.RAISED][1])}
+_ABSENT = ("\u2013", LOOKS[Mark.NOT_ATTEMPTED][1])
+
+MARK_LOOKS = {mark: Look(_WORDS[mark], *_SIGNS.get(mark, _ABSENT)) for mark in Mark}
 
 
 def write_feedback(
     folder: Path, graded: Sequence[GradedNotebook], courses: Mapping[str, CourseNotebook], marks: HandMarks
 ) -> list[Path]:
     """Write ``folder/<student>.html`` (`page_names`) for every student, and say which files these are."""
+    students = by_student(graded, courses, marks)
     template = _environment(courses).get_template("feedback.html.jinja")
-    students, paths = by_student(graded, courses, marks), []
     names = page_names(student.name for student in students)
     for student in students:
-        paths.append(folder / names[student.name])
-        write_whole(paths[-1], template.render(student=student))
-    return paths
+        write_whole(folder / names[student.name], template.render(student=student))
+    return [folder / names[student.name] for student in students]
 
 
 def write_overview(
@@ -107,15 +103,11 @@ def page_names(students: Iterable[str]) -> dict[str, str]:
     Another name gets what is plain of it and eight digits, as do names that some file systems take for one (Ann, ann).
     """
     students = list(students)
-    alike = Counter(_alike(student) for student in students)
+    alike = Counter(map(caseless, students))
     return {
-        student: f"{student}.html" if _is_file_name(student) and alike[_alike(student)] == 1 else _safe_name(student)
+        student: f"{student}.html" if _is_file_name(student) and alike[caseless(student)] == 1 else _safe_name(student)
         for student in students
     }
-
-
-def _alike(name: str) -> str:
-    return unicodedata.normalize("NFKD", name).casefold()
 
 
 def _is_file_name(name: str) -> bool:
@@ -143,11 +135,10 @@ def _environment(courses: Mapping[str, CourseNotebook]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(_template),
+        loader=jinja2.PackageLoader(__package__, ""),
     )
     environment.filters |= {
-        "clean": clean,
-        "trimmed": lambda text: trimmed(clean(text)),
+        "trimmed": trimmed,
         "line": one_line,
         "explanation": explanation,
         "with_code": _with_code,
@@ -161,16 +152,12 @@ def _environment(courses: Mapping[str, CourseNotebook]) -> jinja2.Environment:
         "Mark": Mark,
         "looks": MARK_LOOKS,
         "ratio": ratio,
-        "title_of": lambda name: _title(courses[name]) if name in courses else name,
-        "section_of": lambda name, task: _section(courses[name], task) if name in courses else "",
+        "title_of": lambda name: _title(courses[name]),
+        "section_of": lambda name, exercise_id: _section(courses[name], exercise_id),
         "heading_of": lambda name, task: _heading_above(courses[name], task),
         "advice": _advice,
     }
     return environment
-
-
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _with_code(text: str) -> Markup:
@@ -245,12 +232,6 @@ def _tenths(students: Sequence[StudentOutcome]) -> list[tuple[str, int]]:
     return [(f"{10 * tenth} to {10 * tenth + 9 + (tenth == 9)} %", count) for tenth, count in enumerate(counts)]
 
 
-def _slowest(students: Sequence[StudentOutcome]) -> list[tuple[StudentOutcome, NotebookOutcome, Any]]:
-    every = (
-        (student, notebook, outcome)
-        for student in students
-        for notebook in student.notebooks
-        for outcome in notebook.outcomes
-        if outcome.result.seconds
-    )
-    return sorted(every, key=lambda each: -each[2].result.seconds)[:10]
+def _slowest(students: Sequence[StudentOutcome]) -> list[tuple[StudentOutcome, Outcome]]:
+    every = ((student, outcome) for student in students for outcome in student.outcomes if outcome.result.seconds)
+    return sorted(every, key=lambda each: -each[1].result.seconds)[:10]

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from labutils.course.grading.writing import write_whole
+
 TEXT_BYTES = 8 * 2**20
 """Largest JSON file that is read."""
 
@@ -25,14 +27,12 @@ class BadRecord(ValueError):
 
 
 def write(folder: Path, name: str, record: Any) -> None:
-    """Write a record of plain data (see `labutils.course.judging.plain`); its JSON file comes last and makes it complete."""
+    """Write a record of plain data (`labutils.course.judging.plain`); its JSON file comes last and makes it complete."""
     arrays: list[np.ndarray] = []
     text = json.dumps(_packed(record, arrays))
     for number, array in enumerate(arrays):
         np.save(folder / f"{name}-{number}.npy", array, allow_pickle=False)
-    unfinished = folder / f"{name}.part"
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, folder / f"{name}.json")
+    write_whole(folder / f"{name}.json", text)
 
 
 def read(folder: Path, name: str, largest: int) -> Any:
@@ -108,26 +108,23 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _contents(path: Path, largest: int) -> bytes:
-    """The bytes of a plain file of at most ``largest`` bytes, which is deleted; links, pipes and devices are refused."""
+    """The bytes of a plain file of at most ``largest`` bytes, which is deleted; links, pipes, devices are refused."""
     try:
-        # Neither follows a link nor waits for the other end of a pipe.
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        with open(path, "rb", opener=_open_as_it_is) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise BadRecord("the result's file is no plain file")
+            if found.st_size > largest:
+                raise BadRecord("the result is too large")
+            data = file.read(found.st_size)
     except FileNotFoundError:
         raise BadRecord("there is no completed result") from None
     except OSError:
-        raise BadRecord("the result's file cannot be opened") from None
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise BadRecord("the result's file is no plain file")
-        if found.st_size > largest:
-            raise BadRecord("the result is too large")
-        with os.fdopen(os.dup(file), "rb") as opened:
-            data = opened.read(found.st_size)
-    finally:
-        os.close(file)
+        raise BadRecord("the result's file cannot be read") from None
     path.unlink()
     return data
 
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it, and needs it
+def _open_as_it_is(path: str, flags: int) -> int:
+    """Open a file, neither following a link nor waiting for the other end of a pipe (on Windows there are none)."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

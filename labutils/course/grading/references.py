@@ -1,7 +1,7 @@
 """Answers that call the course's own references instead of answering.
 
-The references are on every student's machine, so this is a courtesy to those who mark, not a wall: a copied text cannot be told from
-an answer, and is none of the grading's business.
+The references are on every student's machine, so this is a courtesy to those who mark, not a wall: a reference's text
+that was copied cannot be told from an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from labutils import course
 from labutils.course.grading.names import statements_of
 
 PACKAGE = course.__name__
+
+LONGEST_NAME = 8
+"""Most parts of a dotted name that are looked at, since a chain of thousands is one name longer at each of them."""
 
 
 def internals_used(code: str) -> str:
@@ -38,10 +41,10 @@ def _names(node: ast.AST) -> list[str]:
     return []
 
 
-def _dotted(node: ast.AST, longest: int = 8) -> str:
-    """``a.b.c`` of an attribute of an attribute of a name; "" for anything else, and for longer ones."""
+def _dotted(node: ast.AST) -> str:
+    """``a.b.c`` of an attribute of an attribute of a name; "" for anything else, and for a longer one."""
     parts: list[str] = []
-    while isinstance(node, ast.Attribute) and len(parts) < longest:
+    while isinstance(node, ast.Attribute) and len(parts) < LONGEST_NAME:
         parts.insert(0, node.attr)
         node = node.value
     return ".".join([node.id, *parts]) if isinstance(node, ast.Name) else ""

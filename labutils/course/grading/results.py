@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -50,6 +50,13 @@ class GradedNotebook:
     thinks: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @classmethod
+    def all_alike(
+        cls, student: str, notebook: str, exercises: Iterable[str], mark: Mark, reason: str, notes: tuple[str, ...] = ()
+    ) -> GradedNotebook:
+        """A notebook of which the same is to be said at every exercise."""
+        return cls(student, notebook, tuple(Result(exercise, mark, reason) for exercise in exercises), notes=notes)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,6 +7,7 @@ the one that Colab keeps in the metadata. Exercises whose ids are gone are found
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import symtable
@@ -20,6 +21,7 @@ from labutils.course.build import ANSWER_HERE
 from labutils.course.grading.course_notebook import CourseNotebook, Role
 from labutils.course.grading.names import LONGEST
 from labutils.course.grading.results import Mark
+from labutils.course.grading.writing import shortened
 
 MAX_PARTS = 5_000_000
 """Most lists, objects and list items that a file may hold: 100 MB of ``[],`` would fill gigabytes when parsed."""
@@ -28,7 +30,7 @@ MAX_CELLS = 5_000
 """Most cells of a notebook; the course's longest has some 100."""
 
 MAX_CODE = LONGEST
-"""Most characters of one exercise's code: what is longer would be run unread. The longest right answer has some 2,000."""
+"""Most characters of an exercise's code: more could not be read before it runs. The longest solution has some 2,000."""
 
 MAX_ADDED = 500_000
 """Most characters of the student's own cells that are looked through for answers, together."""
@@ -73,10 +75,10 @@ class Answer:
 class Spliced:
     """What is taken from one submission.
 
-    ``answers`` holds every exercise of the notebook by its id, in the course's order, ``thinks`` the text of every think
-    task by its cell's id ("" where it is untouched or missing). ``added`` are the sources of the code cells that are
-    not graded and not as the course has them (the student's own, and given ones that were edited), for messages to point
-    at; `MAX_ADDED` bounds them.
+    ``answers`` holds every exercise of the notebook by its id, in the course's order, ``thinks`` the text of every
+    think task by its cell's id ("" where it is untouched or missing). ``added`` are the sources of the code cells that
+    are not graded and not as the course has them (the student's own, and given ones that were edited), for messages to
+    point at; `MAX_ADDED` bounds them.
     """
 
     answers: dict[str, Answer]
@@ -89,9 +91,9 @@ class Spliced:
 class _Cell:
     """A submitted cell; two of the same content are still two.
 
-    ``source`` is cut off where it is longer than `MAX_CODE`. ``known`` is the id of the course's cell that it is, or "".
-    ``names`` are those that it defines; None where nobody needs to know, since it is text, empty, as the course has it,
-    or too long.
+    ``source`` is cut off where it is longer than `MAX_CODE`. ``known`` is the id of the course's cell that it is, or
+    "". ``names`` are those that it defines; None where nobody needs to know, since it is text, empty, as the course has
+    it, or too long.
     """
 
     source: str
@@ -154,7 +156,7 @@ def splice(data: bytes, course: CourseNotebook) -> Spliced:
 
 
 def _cells_of(exercise: str, cells: list[_Cell], course: CourseNotebook) -> list[_Cell]:
-    """An exercise's code cells: those with its id, else those of nobody that define its name, else of other exercises."""
+    """An exercise's code cells: those with its id; else those that define its name, of nobody or of other exercises."""
     record = registry.find(exercise)
     others = {registry.find(other).cell_id for other in course.stubs()}
     code = [cell for cell in cells if cell.is_code]
@@ -173,7 +175,7 @@ def _answer(exercise: str, stub: str, found: list[_Cell], cells: list[_Cell]) ->
     if len(code) > MAX_CODE:
         reason = f"The cell holds more than the {MAX_CODE:,} characters that are read."
         return Answer(exercise, "", Mark.STOPPED, reason, notes)
-    if _same(code, stub):
+    if _squeezed(code) == _squeezed(stub):
         mark, reason = Mark.NOT_ATTEMPTED, "The cell is as it was handed out."
     elif not _holds_code(code):
         mark, reason = Mark.NOT_ATTEMPTED, f"The cell {'holds only comments' if code.strip() else 'is empty'}."
@@ -182,7 +184,7 @@ def _answer(exercise: str, stub: str, found: list[_Cell], cells: list[_Cell]) ->
     name = registry.find(exercise).answer
     if _is_split(name, found[-1], cells):
         notes += ("The cell seems to have been split: join it with the cell below (select both, then Shift+M).",)
-    elif mark is Mark.NOT_ATTEMPTED or name not in _top_level_names(code):
+    elif mark is Mark.NOT_ATTEMPTED or name not in _defined_names(code):
         notes += _defined_elsewhere(name, found, cells)
     return Answer(exercise, code, mark, reason, notes)
 
@@ -201,17 +203,16 @@ def _joined(parts: list[str], stub: str) -> tuple[str, tuple[str, ...]]:
     """Several cells with one id as one code: what running them from top to bottom does."""
     if len(parts) == 1:
         return parts[0], ()
-    written = [part for part in parts if not _same(part, stub)] or parts[:1]
-    if all(part == written[0] for part in written):
-        return written[0], (f"{len(parts)} cells carry this exercise's id; one of them was graded.",)
-    return "\n".join(written), (
-        f"{len(parts)} cells carry this exercise's id; they were graded as one, in their order.",
-    )
+    written = [part for part in parts if _squeezed(part) != _squeezed(stub)] or parts[:1]
+    carry = f"{len(parts)} cells carry this exercise's id"
+    if len(set(written)) == 1:
+        return written[0], (f"{carry}; one of them was graded.",)
+    return "\n".join(written), (f"{carry}; they were graded as one, in their order.",)
 
 
 def _is_split(name: str, last: _Cell, cells: list[_Cell]) -> bool:
     """Whether the cell below an exercise's seems to be its rest: it defines what is asked for, or starts indented."""
-    below = next((cells[i + 1] for i, cell in enumerate(cells[:-1]) if cell is last), None)
+    below = next((below for cell, below in itertools.pairwise(cells) if cell is last), None)
     if below is None or not below.is_code or below.known or not last.source.strip():
         return False
     return below.source.strip("\n")[:1].isspace() or (below.defines(name) and not last.defines(name))
@@ -231,27 +232,19 @@ def _defined_elsewhere(name: str, found: list[_Cell], cells: list[_Cell]) -> tup
 
 def _thinks(cells: list[_Cell], course: CourseNotebook) -> dict[str, str]:
     """The text of each think task: of its own cell, else of the text cells that the student put below the question."""
-    before = {cell.task: above.id for above, cell in zip(course.cells, course.cells[1:], strict=False)}
+    questions = {cell.task: above.id for above, cell in itertools.pairwise(course.cells)}
     texts = {}
     for task in course.think_tasks():
         own = [cell.source for cell in cells if cell.known == task]
-        text = _written(own) or _written(_below(cells, before.get(task, ""), task))
-        texts[task] = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " … (the rest was cut off)"
+        texts[task] = shortened(_written(own) or _written(_below(cells, questions[task], task)), MAX_TEXT)
     return texts
 
 
 def _below(cells: list[_Cell], question: str, task: str) -> list[str]:
     """The student's own text cells between a question and the next cell of the course."""
-    start = next((i for i, cell in enumerate(cells) if cell.known == question and question), None)
-    if start is None:
-        return []
-    sources = []
-    for cell in cells[start + 1 :]:
-        if cell.known not in ("", task):
-            break
-        if not cell.known and not cell.is_code:
-            sources.append(cell.source)
-    return sources
+    from_question = itertools.dropwhile(lambda cell: cell.known != question, cells)
+    below = itertools.takewhile(lambda cell: cell.known in ("", task), itertools.islice(from_question, 1, None))
+    return [cell.source for cell in below if not cell.known and not cell.is_code]
 
 
 def _written(sources: list[str]) -> str:
@@ -280,13 +273,13 @@ def _identified(raw: list[dict], course: CourseNotebook) -> tuple[list[_Cell], b
             and len(source) <= min(MAX_CODE, MAX_ADDED - looked_through)
         ):
             looked_through += len(source)
-            names = _top_level_names(source)
+            names = _defined_names(source)
         cells.append(_Cell(source, _is_code(cell), _known_id(cell, ids) or as_handed_out, names))
     return cells, repaired
 
 
 def _known_id(cell: dict, ids: Collection[str]) -> str:
-    """The course's id that a cell carries: nbgrader's first, since JupyterLab keeps it when a cell is split or pasted."""
+    """The course's id that a cell carries. nbgrader's first: JupyterLab keeps it when a cell is split or pasted."""
     metadata = cell.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     nbgrader = metadata.get("nbgrader")
@@ -307,15 +300,16 @@ def _source(cell: dict) -> tuple[str, bool]:
         source = "".join(line for line in source if isinstance(line, str))
     source = source if isinstance(source, str) else ""
     source = source[: MAX_CODE + 1]  # one more shows that it is too long
-    clean = re.sub("[\0\ud800-\udfff]", "\ufffd", source)
-    return clean.replace("\r\n", "\n").replace("\r", "\n"), clean != source
+    repaired = re.sub("[\0\ud800-\udfff]", "\ufffd", source)
+    return repaired.replace("\r\n", "\n").replace("\r", "\n"), repaired != source
 
 
-def _top_level_names(source: str) -> frozenset[str]:
-    """The names that a cell defines when it runs; where it does not parse, those of its lines that look like it."""
+def _defined_names(source: str) -> frozenset[str]:
+    """The names that a cell defines when it runs; if it is not plain Python, those of its lines that look like it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the student's code: a "\d" in a string
+            # Not `names_of`, which tells more than is asked here and takes several times as long.
             symbols = symtable.symtable(source, "cell", "exec").get_symbols()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         defined = re.findall(r"^(?:async +)?(?:def|class) +(\w+)|^(\w+) *=(?!=)", source, flags=re.MULTILINE)
@@ -329,12 +323,8 @@ def _holds_code(source: str) -> bool:
 
 
 def _squeezed(source: str) -> str:
+    """A source to be compared with another one, whatever an editor has done to its blanks."""
     return " ".join(source.split())
-
-
-def _same(source: str, other: str) -> bool:
-    """Equal but for blanks."""
-    return source.split() == other.split()
 
 
 # --- The file --------------------------------------------------------------------------------------------------------
@@ -383,7 +373,7 @@ def _parsed(data: bytes) -> Any:
 def _what_is_broken(data: bytes, error: json.JSONDecodeError) -> str:
     """What happened to a file that is no longer JSON."""
     if re.search(rb"^<{7} ", data, re.MULTILINE) and re.search(rb"^>{7} ", data, re.MULTILINE):
-        return "The file holds Git's conflict markers (<<<<<<<): two versions were merged, and the conflict never resolved."
+        return "The file holds Git's conflict markers (<<<<<<<): a merge of two versions was never finished."
     if error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip()):
         return "The file ends in the middle: it was cut off while it was saved or sent."
     return f"The file is not a notebook, or damaged: it stops being JSON in line {error.lineno}, column {error.colno}."

@@ -1,7 +1,7 @@
 """The folder of submissions: which student handed in which notebook, and in which file it is.
 
-Nothing is opened here. What may not be opened later (a link out of the student's folder, a pipe, a folder that is called
-like a notebook) comes with its ``problem`` instead.
+Nothing is opened here. What may not be opened later (a link out of the student's folder, a pipe, a folder that is
+called like a notebook) comes with its ``problem`` instead.
 """
 
 from __future__ import annotations
@@ -9,16 +9,23 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labutils.course.grading.writing import caseless
+
 MAX_BYTES = 100_000_000
 """Larger files are not read. The longest notebook of the course with all its figures has some 10 MB."""
 
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+
+NAMED = 5
+"""Of many files this many are named in a note."""
+
+# Browsers that take a notebook for text save it as ``name.ipynb.txt``.
+_ENDING = re.compile(r"\.ipynb(\.txt|\.json)?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class _File:
     inside: str
     problem: str
 
-    def rank(self, notebook: str) -> tuple:
-        """Sorts first what is to be graded: readable, named as handed out, least deep, the latest of numbered copies."""
+    def rank(self, notebook: str) -> tuple[bool, bool, int, int, str]:
+        """What is to be graded is the least: readable, named as handed out, least deep, the latest numbered copy."""
         copy_number = re.search(r"(\d+)\W*$", _stem(self.path.name))
         latest = -int(copy_number[1][-9:]) if copy_number else 0
         exact = self.path.name == f"{notebook}.ipynb"
@@ -74,8 +81,8 @@ def find(folder: Path, notebooks: Collection[str], only: Collection[str] | None 
     """Find the notebooks that a class handed in, ``folder/<student>/.../<notebook>.ipynb``.
 
     A file with the notebook's exact name wins over renamed copies ("01_vgg16_setup (1).ipynb", "Copy of ...", other
-    case, "01.ipynb"); of several, the least deep in the student's folder, then the copy with the highest number, then the
-    first by name. Hidden files and folders, ``.ipynb_checkpoints`` among them, are passed over.
+    case, "01.ipynb"); of several, the least deep in the student's folder, then the copy with the highest number, then
+    the first by name. Hidden files and folders, ``.ipynb_checkpoints`` among them, are passed over.
 
     Parameters
     ----------
@@ -115,7 +122,7 @@ def find(folder: Path, notebooks: Collection[str], only: Collection[str] | None 
             f"no student's folder in {folder} holds a notebook of the course, such as {min(notebooks)}.ipynb"
         )
     notes = [f"not in any student's folder, so not graded: {_listed(loose)}"] if loose else []
-    notes += _alike([student.folder.name for student in students])
+    notes += _notes_on_alike([student.folder.name for student in students])
     notes += [f"{_printable(student.folder.name)}: {note}" for student in students for note in student.notes]
     return Found(tuple(_submission(student, notebook) for student in students for notebook in wanted), tuple(notes))
 
@@ -131,8 +138,8 @@ def _submission(student: _Student, notebook: str) -> Submission:
     notes = []
     if chosen.path.name != f"{notebook}.ipynb":
         notes.append(f"taken from {_quoted(chosen.inside)}, which is not called {notebook}.ipynb")
-    if unread := [other for other in others if other.problem]:
-        notes += [f"{_quoted(other.inside)} was left out: {other.problem}" for other in unread[:5]]
+    unread = [other for other in others if other.problem]
+    notes += [f"{_quoted(other.inside)} was left out: {other.problem}" for other in unread[:NAMED]]
     if spare := [other.inside for other in others if not other.problem]:
         notes.append(f"graded was {_quoted(chosen.inside)}, not {_listed(spare)}")
     return Submission(name, notebook, chosen.path, chosen.problem, tuple(notes))
@@ -149,7 +156,7 @@ def _looked_through(folder: Path, notebooks: Collection[str]) -> _Student:
         for entry, inside in _walk(folder, notes):
             if entry.name.lower().endswith(ARCHIVES):
                 archives.append(inside)
-            elif _is_named_as_notebook(entry.name):
+            elif _ENDING.search(entry.name):
                 matching = _notebooks_called(entry.name, notebooks)
                 if len(matching) == 1:
                     files[matching[0]].append(_File(Path(entry.path), inside, _problem(entry, home)))
@@ -224,13 +231,7 @@ def _is_copy(stem: str, notebook: str) -> bool:
 
 def _stem(file_name: str) -> str:
     """A file's name without what a file system, a browser or a person may change of it: case, blanks and dashes."""
-    plain = re.sub(r"\.ipynb(\.txt|\.json)?$", "", unicodedata.normalize("NFKC", file_name).casefold())
-    return re.sub(r"[\s_-]+", "_", plain)
-
-
-def _is_named_as_notebook(file_name: str) -> bool:
-    """Browsers that take a notebook for text save it as ``name.ipynb.txt``."""
-    return file_name.lower().endswith((".ipynb", ".ipynb.txt", ".ipynb.json"))
+    return re.sub(r"[\s_-]+", "_", _ENDING.sub("", caseless(file_name)))
 
 
 def _is_hidden(name: str) -> bool:
@@ -238,11 +239,11 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _alike(students: list[str]) -> list[str]:
+def _notes_on_alike(students: list[str]) -> list[str]:
     """Notes on students whose folders a case-insensitive system takes for one."""
     alike = defaultdict(list)
     for student in students:
-        alike[unicodedata.normalize("NFKC", student).casefold()].append(student)
+        alike[caseless(student)].append(student)
     return [
         f"these differ in upper and lower case only: {_listed(names)}" for names in alike.values() if len(names) > 1
     ]
@@ -261,7 +262,7 @@ def _quoted(name: str) -> str:
     return f'"{_printable(name)}"'
 
 
-def _listed(names: list[str], most: int = 5) -> str:
+def _listed(names: list[str]) -> str:
     """Names in quotes, the first few of many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(_quoted(name) for name in names[:most]) + more
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(_quoted, names[:NAMED])) + more

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labutils.course import registry
@@ -19,7 +19,6 @@ from labutils.course.grading.writing import one_line
 
 NO_RECORD = "There is no complete record for this exercise, so it gives no points. Please tell your instructor."
 
-# What an instructor may want to look into, in the words of a list.
 ODD = {
     Mark.CHECK_FAILED: "the check failed",
     Mark.UNREADABLE: "unreadable",
@@ -28,6 +27,7 @@ ODD = {
     Mark.MISSING: "cell missing",
     Mark.NOT_CODE: "cell is not code",
 }
+"""What an instructor may want to look into, in the words of a list."""
 
 UNTRIED = {Mark.NOT_ATTEMPTED, Mark.MISSING, Mark.NOT_CODE, Mark.UNREADABLE, Mark.NOT_HANDED_IN}
 
@@ -164,7 +164,7 @@ class StudentOutcome:
         marks = [f"{words}: {', '.join(where[mark])}" for mark, words in ODD.items() if where[mark]]
         return marks + [f"{place}: {one_line(note)}" for place, notes in self._notes() for note in notes]
 
-    def _notes(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+    def _notes(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         for notebook in self.notebooks:
             yield notebook.name, notebook.notes
             for outcome in notebook.outcomes:
@@ -207,6 +207,7 @@ class Misconception:
 
 
 def ratio(part: float, whole: float) -> float:
+    """The share that a part is of a whole; 0 of nothing."""
     return part / whole if whole else 0.0
 
 
@@ -257,6 +258,7 @@ def misconceptions(students: Sequence[StudentOutcome]) -> list[Misconception]:
 
 
 def hand_mark_key(student: str, notebook: str, task: str) -> tuple[str, str, str]:
+    """Where a mark stands in `HandMarks`: the student's name is as the table has it."""
     return one_line(student), notebook, task
 
 
@@ -284,9 +286,8 @@ def _notebook(graded: GradedNotebook, course: CourseNotebook | None, marks: Hand
 
 
 def _not_handed_in(student: str, notebook: str) -> GradedNotebook:
-    exercises = registry.of_notebook(notebook[:2])
-    reason = "This notebook was not handed in."
-    return GradedNotebook(student, notebook, tuple(Result(id_, Mark.NOT_HANDED_IN, reason) for id_ in exercises))
+    exercises, reason = registry.of_notebook(notebook[:2]), "This notebook was not handed in."
+    return GradedNotebook.all_alike(student, notebook, exercises, Mark.NOT_HANDED_IN, reason)
 
 
 def _figures(outcomes: Sequence[Outcome]) -> ExerciseFigures:

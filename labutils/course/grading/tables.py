@@ -32,7 +32,7 @@ _DEFUSED = re.compile(rf"(^|;)'(?={_SIGN})", re.MULTILINE)
 
 
 def write_grades(path: Path, graded: Sequence[GradedNotebook]) -> None:
-    """One row for every student and exercise, with `GRADE_COLUMNS`; of a traceback only the error itself, its last line."""
+    """One row for every student and exercise, with `GRADE_COLUMNS`; of a traceback only its last line, the error."""
     rows = [
         (
             one_line(student.name),
@@ -90,12 +90,12 @@ def write_think_tasks(path: Path, graded: Sequence[GradedNotebook], courses: Map
     for student in by_student(graded, courses, marks):
         for notebook in student.notebooks:
             for think in notebook.thinks:
-                answer = trimmed(clean(think.answer).strip())
+                answer = trimmed(think.answer.strip())
                 mark = _up_to_date(think.mark, answer, think.max_points)
-                rows.append((one_line(student.name), notebook.name, think.task, *_cells(mark)))
+                rows.append((one_line(student.name), notebook.name, think.task, *_columns_of(mark)))
                 kept.add(id(think.mark))
     others = {key: mark for key, mark in marks.items() if id(mark) not in kept and _is_marked(mark)}
-    rows += [(*key, *_cells(mark)) for key, mark in others.items()]
+    rows += [(*key, *_columns_of(mark)) for key, mark in others.items()]
     # The byte order mark tells Excel that this is UTF-8: the file is there to be opened in a spreadsheet.
     _write(path, THINK_COLUMNS, rows, encoding="utf-8-sig")
 
@@ -146,11 +146,11 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]],
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerows([_defused(value) for value in row] for row in rows)
     write_whole(path, table.getvalue(), encoding)
 
 
-def _cell(value: object) -> object:
+def _defused(value: object) -> object:
     return _FORMULA.sub(r"\1'", clean(value)) if isinstance(value, str) else value
 
 
@@ -158,8 +158,8 @@ def _undefused(cell: str) -> str:
     return _DEFUSED.sub(r"\1", cell)
 
 
-def _is_marked(mark: HandMark | None) -> bool:
-    return mark is not None and (mark.points is not None or bool(mark.comment))
+def _is_marked(mark: HandMark) -> bool:
+    return mark.points is not None or bool(mark.comment)
 
 
 def _up_to_date(mark: HandMark | None, answer: str, max_points: float) -> HandMark:
@@ -176,7 +176,7 @@ def _compared(answer: str) -> str:
     return one_line(_undefused(answer))
 
 
-def _cells(mark: HandMark) -> tuple[str, str, str, str]:
+def _columns_of(mark: HandMark) -> tuple[str, str, str, str]:
     points = "" if mark.points is None else f"{mark.points:g}"
     return f"{mark.max_points:g}", points, mark.comment, mark.answer
 
@@ -202,7 +202,7 @@ def _hand_mark(row: Mapping[str, str], where: str) -> HandMark:
 
 
 def _number(cell: str) -> float | None:
-    """The finite number that a cell holds, with a point or a comma before its decimals; None where it holds another thing."""
+    """The finite number in a cell, with a point or a comma before its decimals; None where it holds another thing."""
     try:
         number = float(cell.strip().replace(",", "."))
     except ValueError:

@@ -1,7 +1,7 @@
 """Decides what an answer is worth, from the plain data that came back; no student's code is ever imported here.
 
-An answer is tried on the cases of the notebook's own check first, and on cases drawn from the instructor's seed after that.
-What is said of the drawn ones gives nothing of them away.
+An answer is tried on the cases of the notebook's own check first, and on cases drawn from the instructor's seed after
+that. What is said of the drawn ones gives nothing of them away.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any
 from labutils.course.exercise import Case, Exercise, Status, Verdict
 from labutils.course.grading.isolation import End, Ended, Limits
 from labutils.course.grading.results import Mark
+from labutils.course.grading.writing import shortened
 
 ELSEWHERE = (
     "It passes the notebook's own check, but not other cases (other photos, classes, sizes or layers). Is a value "
     "written into the code that should come from the arguments?"
 )
 LONGEST_MESSAGE = 4000
+"""Most characters of a reason: a traceback of some thirty frames."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def of_end(ended: Ended, limits: Limits) -> Decision:
 
 
 def of_record(exercise: Exercise, record: Any, public: Sequence[Case], hidden: Sequence[Case]) -> Decision:
-    """The decision on a completed run: what `kernel.outcome` wrote, or anything at all that hostile code wrote instead."""
+    """The decision on a completed run: what `kernel.outcome` wrote, or anything that hostile code wrote instead."""
     if not isinstance(record, dict):
         return _unreadable()
     if "missing" in record:
@@ -56,7 +58,7 @@ def of_record(exercise: Exercise, record: Any, public: Sequence[Case], hidden: S
             Mark.WRONG, f"The exercise's cell does not define `{exercise.answer}`. Has it another name?", "not_defined"
         )
     if "no function" in record:
-        return Decision(Mark.WRONG, shortened(str(record["no function"])), "not_a_function")
+        return Decision(Mark.WRONG, shortened(str(record["no function"]), LONGEST_MESSAGE), "not_a_function")
     if "handed out" in record:
         return Decision(Mark.NOT_ATTEMPTED, "This is the course's own reference, which gives no points.")
     if "cases" not in record:
@@ -89,7 +91,7 @@ def _judged(exercise: Exercise, arrays: Any, case: Case, shown: bool) -> Decisio
         return Decision(Mark.PASSED)
     mark = Mark.WRONG if verdict.status is Status.WRONG else Mark.CHECK_FAILED
     reason = verdict.message if shown else f"{ELSEWHERE} {without_the_case(verdict)}".strip()
-    return Decision(mark, shortened(reason), verdict.mistake)
+    return Decision(mark, shortened(reason, LONGEST_MESSAGE), verdict.mistake)
 
 
 def without_the_case(verdict: Verdict) -> str:
@@ -107,7 +109,7 @@ def _without_arrays(entry: dict[str, Any], shown: bool) -> Decision:
                 Mark.STOPPED, "It ran out of the memory that an answer may use. This costs this exercise alone."
             )
         if shown:
-            return Decision(Mark.RAISED, shortened(str(entry["raised"])))
+            return Decision(Mark.RAISED, shortened(str(entry["raised"]), LONGEST_MESSAGE))
         line = entry.get("line")
         where = f" in line {line} of its cell" if type(line) is int else ""
         return Decision(Mark.RAISED, f"{ELSEWHERE} It raised {_known_error(name)}{where}.")
@@ -132,8 +134,3 @@ def _known_error(name: str) -> str:
 
 def _unreadable() -> Decision:
     return Decision(Mark.STOPPED, "It ended without a complete result, so there are no points for it.")
-
-
-def shortened(text: str, length: int = LONGEST_MESSAGE) -> str:
-    """A text of at most about ``length`` characters: the beginning and the end of a longer one."""
-    return text if len(text) <= length else f"{text[: length // 2]}\n[...]\n{text[-length // 2 :]}"

@@ -1,13 +1,14 @@
-"""Text that anyone may have written, made fit to be shown; and files that are there whole or not at all."""
+"""Text that anyone may have written, made fit to be shown, and files that are there whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 LONGEST = 20_000
-"""So many characters of one text are shown: a spreadsheet's cell takes 32,767, a reader fewer."""
+"""Most characters of a text that are shown: a spreadsheet's cell takes 32,767, a reader fewer."""
 
 _TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 _LINE_END = re.compile("\r\n|[\r\u2028\u2029]")
@@ -25,11 +26,17 @@ def clean(text: str) -> str:
     return _UNSHOWABLE.sub("\ufffd", _LINE_END.sub("\n", _TERMINAL_CODE.sub("", text)))
 
 
-def trimmed(text: str) -> str:
-    """The beginning of a text that is too long, and a line that says so."""
-    if len(text) <= LONGEST:
+def shortened(text: str, most: int = LONGEST) -> str:
+    """The text, or if it is longer than ``most`` its beginning and its end, and between them a line that says so."""
+    if len(text) <= most:
         return text
-    return f"{text[:LONGEST]}\n[... {len(text) - LONGEST:,} more characters are not shown]"
+    half = most // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half:,} characters are left out ...]\n{text[-half:]}"
+
+
+def trimmed(text: str) -> str:
+    """The text as it may be shown, its lines kept: clean, and not too long."""
+    return shortened(clean(text))
 
 
 def one_line(text: str) -> str:
@@ -38,11 +45,13 @@ def one_line(text: str) -> str:
 
 
 def explanation(reason: str) -> str:
-    """A verdict's reason as it may be shown: clean, without this machine's folders, its end where it is too long."""
-    reason = clean(reason)
-    if len(reason) > LONGEST:
-        reason = f"[... the first {len(reason) - LONGEST:,} characters are not shown]\n{reason[-LONGEST:]}"
-    return _FOLDER.sub(".../", _TRACEBACK_FOLDER.sub("", reason))
+    """A verdict's reason as it may be shown: as `trimmed` has it, and without this machine's folders."""
+    return _FOLDER.sub(".../", _TRACEBACK_FOLDER.sub("", trimmed(reason)))
+
+
+def caseless(name: str) -> str:
+    """A file's name as a system takes it that ignores case, and how accents are encoded: "Zoë" and "zoë" are one."""
+    return unicodedata.normalize("NFKD", name).casefold()
 
 
 def write_whole(path: Path, text: str, encoding: str = "utf-8") -> None:

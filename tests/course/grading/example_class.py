@@ -1,12 +1,9 @@
 """A graded class made up for the tests of tables and pages: every mark, odd names, hostile texts."""
 
 import random
-from pathlib import Path
 
 from labutils.course import registry
 from labutils.course.grading.results import GradedNotebook, Mark, Result
-
-NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 
 # What must never come alive on a page, in a spreadsheet or on a terminal.
 HOSTILE = (

@@ -68,7 +68,7 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def out(submissions, tmp_path_factory):
+def out(submissions, tmp_path_factory, runs_answers):
     """The class, graded by the command."""
     out = tmp_path_factory.mktemp("graded") / "grades"
     assert (

@@ -19,7 +19,7 @@ NAME = "01_vgg16_setup.ipynb"
 
 
 @pytest.fixture(scope="module")
-def grader():
+def grader(runs_answers):
     with Grader(Settings(seed=20, limits=Limits(seconds=30))) as grader:
         yield grader
 

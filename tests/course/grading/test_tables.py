@@ -2,23 +2,17 @@
 
 import csv
 import dataclasses
-from unittest.mock import Mock
 
 import pytest
-from example_class import FORMULAS, HOSTILE, NOTEBOOKS, TRACEBACK, graded_class
+from example_class import FORMULAS, HOSTILE, TRACEBACK, graded_class
 
 from labutils.course import registry
-from labutils.course.grading import course_notebook, summary, tables
+from labutils.course.grading import summary, tables
 from labutils.course.grading.results import GradedNotebook, Mark, Result
-from labutils.course.grading.writing import LONGEST, explanation, write_whole
+from labutils.course.grading.writing import LONGEST
 
 NOTEBOOK = "01_vgg16_setup"
 FIRST, SECOND = list(registry.of_notebook("01"))[:2]
-
-
-@pytest.fixture(scope="module")
-def courses():
-    return {NOTEBOOK: course_notebook.load(NOTEBOOKS / f"{NOTEBOOK}.ipynb")}
 
 
 def one(student="ann", *results, **more):
@@ -251,42 +245,3 @@ class TestThinkTasks:
         mark = tables.read_think_marks(path)["ann", NOTEBOOK, task]
         assert (mark.points, mark.comment) == (1, "")
         assert len(mark.answer) < LONGEST + 100
-
-
-class TestWriting:
-    def test_a_file_is_replaced_whole_or_not_at_all(self, tmp_path):
-        path = tmp_path / "folder" / "table.csv"
-        write_whole(path, "old")
-        with pytest.raises(UnicodeEncodeError):
-            write_whole(path, "new \ud800")
-        assert path.read_text() == "old"
-        assert list(path.parent.iterdir()) == [path]
-
-    def test_a_file_that_cannot_be_replaced_stays(self, tmp_path, monkeypatch):
-        """As on Windows while a spreadsheet has it open."""
-        path = tmp_path / "table.csv"
-        write_whole(path, "old")
-        monkeypatch.setattr("os.replace", Mock(side_effect=PermissionError))
-        with pytest.raises(PermissionError):
-            write_whole(path, "new")
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
-
-    @pytest.mark.parametrize(
-        ("reason", "shown"),
-        [
-            ('File "/home/ann b/lib/numpy/core.py", line 3', 'File "core.py", line 3'),
-            ('File "C:\\Users\\ann b\\core.py", line 3', 'File "core.py", line 3'),
-            ("No such file: '/tmp/tmpx1/photos/cat.png'", "No such file: '.../cat.png'"),
-            ("shape (1, 224 / 2, 3) of data/photos/cat.png", "shape (1, 224 / 2, 3) of data/photos/cat.png"),
-            ("see https://example.org/a/b", "see https://example.org/a/b"),
-            ("a/b/c and 1/2/3", "a/b/c and 1/2/3"),
-        ],
-    )
-    def test_reasons_name_no_folder_of_this_machine(self, reason, shown):
-        assert explanation(reason) == shown
-
-    def test_of_a_huge_traceback_the_end_is_kept(self):
-        shown = explanation("x" * 10 * LONGEST + "ValueError: the end")
-        assert len(shown) < LONGEST + 100
-        assert shown.endswith("ValueError: the end")
