@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        goes_on = "; the same command goes on where it was" if options.run is grade else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
     except ModuleNotFoundError as error:
         return _not_possible(_missing_package(error))
@@ -124,7 +125,10 @@ def grade(options: argparse.Namespace) -> int:
     courses = course_notebook.load_all(root / "notebooks")
     chosen = _chosen_notebooks(options.notebooks, courses)
     found = submissions.find(options.submissions, list(courses), chosen)
+    if options.out.resolve().is_relative_to(options.submissions.resolve()):
+        raise ValueError(f"--out {options.out} lies among the submissions; take a folder beside them")
     options.out.mkdir(parents=True, exist_ok=True)
+    batch.marks_by_hand(options.out)  # a mistake in the table is known before the long work
     limits = Limits(seconds=options.seconds, memory=round(options.memory * 2**30))
     settings = Settings(batch.seed_of(options.out, options.seed), limits)
     if options.dask is None:
@@ -140,11 +144,13 @@ def grade(options: argparse.Namespace) -> int:
             hidden=[options.submissions, options.out, root / "solutions"],
             progress=lambda done, total: bar.update(done - bar.n),
         )
-    batch.write_all(options.out, graded, courses)
+    students = batch.write_all(options.out, graded, courses, found.notes)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    students = len({notebook.student for notebook in graded})
-    print(f"{len(graded)} notebooks of {students} students: {options.out / 'overview.html'}")
+    handed_in = sum(submission.path is not None for submission in found.submissions)
+    print(f"{handed_in} notebooks of {len(students)} students: {options.out / 'overview.html'}")
+    print(f"to look at: {sum(bool(student.odd) for student in students)} students (students.csv says why)")
+    print(f"to mark by hand: {sum(student.open_thinks for student in students)} answers (think_tasks.csv)")
     return DONE
 
 
@@ -258,7 +264,7 @@ def _add_grade(commands: argparse._SubParsersAction) -> None:
         "--seconds", type=_positive(float), default=60.0, help="longest time for one answer (60)", metavar="S"
     )
     parser.add_argument(
-        "--memory", type=_positive(float), default=4.0, help="most memory of one answer (4)", metavar="GB"
+        "--memory", type=_at_least(0.5), default=4.0, help="most memory of one answer (4)", metavar="GB"
     )
     parser.add_argument("--course", type=Path, metavar="DIR", help="the folder of the course (this one)")
     parser.set_defaults(run=grade)
@@ -282,6 +288,17 @@ def _names(text: str) -> list[str]:
     if not names:
         raise argparse.ArgumentTypeError("at least one name is needed")
     return names
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not {least:g} or more")
+        return value
+
+    parse.__name__ = "number"  # argparse names it in its message
+    return parse
 
 
 def _positive(kind: type) -> Callable[[str], float]:

@@ -53,10 +53,19 @@ def show(title: str, message: str, kind: str) -> None:
     display({"text/plain": text, "text/html": as_html(title, message, kind)}, raw=True)
 
 
+def marked(message: str) -> str:
+    """A message as HTML, everything in it escaped, what stands in `backticks` as code and in **asterisks** bold."""
+    escaped = html.escape(message, quote=False)
+    return "".join(
+        f"<code>{part}</code>" if place % 2 else re.sub(r"\*\*([^*\n]+)\*\*", r"<strong>\1</strong>", part)
+        for place, part in enumerate(re.split(r"`([^`\n]+)`", escaped))
+    )
+
+
 def as_html(title: str, message: str, kind: str) -> str:
     """The box: a coloured bar, a mark, the title, the message with line breaks and `code` kept."""
     mark, colour = LOOKS[kind]
-    body = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(message, quote=False))
+    body = marked(message) if kind != Status.RAISED else html.escape(message, quote=False)
     if body:
         font = "; font-family: monospace" if kind == Status.RAISED else ""  # tracebacks point at columns
         body = f'<div style="white-space: pre-wrap; margin-top: 0.3em; overflow-x: auto{font}">{body}</div>'

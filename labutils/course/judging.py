@@ -24,6 +24,10 @@ here move them by 1e-2 and more.
 """
 
 
+LARGEST_INTEGER = 2**63
+"""Larger ones are no number that an array or a float could hold."""
+
+
 def as_answers(mistakes: Mapping[str, tuple[Callable, str]]) -> dict[str, Callable]:
     """Mistakes (name -> a wrong answer, the sentence for the student) as an exercise's ``wrong`` has them."""
     return {name: functools.partial(lambda answer: answer, answer) for name, (answer, _) in mistakes.items()}
@@ -53,6 +57,8 @@ def plain(value: Any) -> Any:
     a judge can say so. It never raises on account of the value, and never hands out an object whose methods
     the student wrote.
     """
+    if type(value) is int and abs(value) > LARGEST_INTEGER:
+        return {"unreadable": "int of very many digits"}
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, str):

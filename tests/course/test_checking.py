@@ -223,11 +223,11 @@ def test_an_answer_of_ones_own_counts_after_catching_up():
 
 
 def test_html_says_the_same_and_escapes_what_students_wrote():
-    box = as_html("99.double: raised", "<script>alert(1)</script> in `f(<x>)`", "raised")
+    box = as_html("99.double: wrong", "<script>alert(1)</script> in `f(<x>)`", "wrong")
     assert "<script>" not in box
     assert "&lt;script&gt;" in box
     assert "<code>f(&lt;x&gt;)</code>" in box
-    assert "99.double: raised" in box
+    assert "99.double: wrong" in box
 
 
 REAL = registry.find("01.titles")  # read before the tests put exercises of their own into the registry

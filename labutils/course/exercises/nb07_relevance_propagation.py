@@ -505,7 +505,9 @@ def _two_layers(inputs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Relevance of both signs: some lost, more lost than there was, more than there was above; above not near 0."""
     rng = np.random.default_rng(inputs["seed"])
     above, below = (_quarters(rng, -3, 3, inputs[name]).astype(np.float64) for name in ("above", "below"))
-    wanted = np.resize([0.25, 1.5, -0.5, 0.75], len(above))
+    wanted = (
+        np.resize([0.25, 1.5, -0.5, 0.75], len(above)) + rng.integers(-3, 4, len(above)) / 16
+    )  # another for each case
     total = np.resize([4.0, 8.0, 2.5], len(above))
     for values, sums in ((above, total), (below, total * (1 - wanted))):
         flat = values.reshape(len(values), -1)

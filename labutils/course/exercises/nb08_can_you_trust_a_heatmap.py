@@ -649,6 +649,8 @@ def _hit_questions(inputs: Mapping[str, Any]) -> list[tuple[np.ndarray, np.ndarr
     ask([(0, 0)], 0)  # on the object, no tolerance
     ask([(-2, -1)], 1.5)  # on the object
     ask([(0, 2)], 2)  # at exactly the tolerance
+    ask([(0, 2)], 1)  # the same place, by a smaller tolerance
+    ask([(0, 3)], 3)  # further away, by a larger one
     ask([(2, 2)], 2)  # near by rows and by columns, not along the straight line
     ask([(1, 2)], 2.5)  # near along the straight line, not along rows and columns
     ask([(2, 3)], 3)

@@ -34,7 +34,9 @@ PROCESS_EVENTS = {
     "_winapi.CreateProcess",
 }
 LOOK_EVENTS = {"open", "os.listdir", "os.scandir", "os.chdir"}
+FORK_EVENTS = {"os.fork", "os.forkpty"}
 CHANGE_EVENTS = {
+    "shutil.rmtree",
     "os.chmod",
     "os.chown",
     "os.link",
@@ -48,9 +50,11 @@ CHANGE_EVENTS = {
 }
 
 
-def restrict(folder: Path, hidden: tuple[Path, ...]) -> None:
+def restrict(folder: Path, hidden: tuple[Path, ...], *, may_fork: bool) -> None:
     """Refuse Python code in this process, for good, what would reach beyond it: the network, other processes, writing
     outside ``folder``, reading in ``hidden``. For where there are no namespaces; code that is not Python is not held.
+
+    ``may_fork`` where whatever it starts will be found and ended.
     """
     inside, secret = os.path.realpath(folder), tuple(os.path.realpath(path) for path in hidden)
     process = os.getpid()
@@ -66,8 +70,18 @@ def restrict(folder: Path, hidden: tuple[Path, ...]) -> None:
             raise PermissionError("there is no network while an answer is graded")
         if event in PROCESS_EVENTS and not (event == "os.kill" and arguments[0] == process):
             raise PermissionError("other processes are out of reach while an answer is graded")
+        if event in FORK_EVENTS and not may_fork:
+            raise PermissionError("other processes are out of reach while an answer is graded")
         if event in LOOK_EVENTS and lies_in(arguments[0], secret) and not lies_in(arguments[0], (inside,)):
             raise PermissionError("this place is out of reach while an answer is graded")
+        # `os.open`: a folder opened so could be written in by names that are relative to it, which no event tells.
+        if (
+            event == "open"
+            and arguments[1] is None
+            and not lies_in(arguments[0], (inside,))
+            and os.path.isdir(arguments[0])
+        ):
+            raise PermissionError("only the folder it starts in can be opened while an answer is graded")
         writes = event in CHANGE_EVENTS or (event == "open" and _writes(arguments))
         places = [path for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike)]
         if writes and any(not lies_in(path, (inside, os.devnull)) for path in places[: 1 if event == "open" else 2]):

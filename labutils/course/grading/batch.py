@@ -23,6 +23,7 @@ from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.grader import Grader, Settings, Unavailable
 from labutils.course.grading.results import GradedNotebook, Mark
 from labutils.course.grading.submissions import Submission
+from labutils.course.grading.summary import HandMarks, StudentOutcome, by_student
 from labutils.course.grading.writing import write_whole
 
 ATTEMPTS = 2
@@ -107,29 +108,46 @@ def grade_class(
     return [graded[submission] for submission in submissions]
 
 
-def write_all(out: Path, graded: Sequence[GradedNotebook], courses: Mapping[str, CourseNotebook]) -> None:
-    """Write the tables and the pages of a graded class; marks given by hand in think_tasks.csv are kept and shown."""
+def marks_by_hand(out: Path) -> HandMarks:
+    """The marks in ``out/think_tasks.csv``; `ValueError` where it cannot be understood."""
     thinks = out / "think_tasks.csv"
-    marks = tables.read_think_marks(thinks) if thinks.exists() else {}
+    return tables.read_think_marks(thinks) if thinks.exists() else {}
+
+
+def write_all(
+    out: Path, graded: Sequence[GradedNotebook], courses: Mapping[str, CourseNotebook], notes: Sequence[str] = ()
+) -> list[StudentOutcome]:
+    """Write the tables and the pages of a graded class, and hand back what they show of each student.
+
+    Marks given by hand in think_tasks.csv are kept and shown; ``notes`` are those on the folder of submissions.
+    """
+    marks = marks_by_hand(out)
     tables.write_grades(out / "grades.csv", graded)
     tables.write_students(out / "students.csv", graded, courses, marks)
-    tables.write_think_tasks(thinks, graded, courses)
+    tables.write_think_tasks(out / "think_tasks.csv", graded, courses)
     pages.write_feedback(out / pages.FEEDBACK_FOLDER, graded, courses, marks)
-    pages.write_overview(out / "overview.html", graded, courses, marks)
+    pages.write_overview(out / "overview.html", graded, courses, marks, notes)
+    return by_student(graded, courses, marks)
 
 
 def seed_of(out: Path, wanted: int | None) -> int:
-    """The seed of the hidden cases: the one asked for, else the one that ``out`` was graded with, else a new secret one."""
+    """The seed of the hidden cases: the one that ``out`` was graded with, else the one asked for, else a new secret one.
+
+    `ValueError` where ``out`` was graded with another one: half a class with one seed and half with another is not fair.
+    """
     file = out / "settings.json"
     kept = None
     if file.exists():
         try:
             kept = int(json.loads(file.read_text(encoding="utf-8"))["seed"])
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{file} does not hold the seed it should; mend it, or give --seed") from None
-    seed = wanted if wanted is not None else kept if kept is not None else secrets.randbelow(2**31)
-    if seed != kept:
-        write_whole(file, json.dumps({"seed": seed}))
+            raise ValueError(f"{file} does not hold the seed it should; mend it, or take another --out") from None
+    if kept is not None:
+        if wanted not in (None, kept):
+            raise ValueError(f"{out} was graded with another seed; leave --seed out, or take another --out")
+        return kept
+    seed = secrets.randbelow(2**31) if wanted is None else wanted
+    write_whole(file, json.dumps({"seed": seed}))
     return seed
 
 

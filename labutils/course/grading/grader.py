@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import pickle
@@ -20,18 +21,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from labutils.course import registry
-from labutils.course.exercise import Case
+from labutils.course.exercise import Case, Exercise
 from labutils.course.grading import isolation, records, verdicts
-from labutils.course.grading.context import steps, unknown_names
+from labutils.course.grading.context import Step, steps, unknown_names
 from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.isolation import End, Ended, Isolation, Limits
-from labutils.course.grading.kernel import Request, send
+from labutils.course.grading.kernel import Place, Request, send
 from labutils.course.grading.references import internals_used
 from labutils.course.grading.results import GradedNotebook, Mark, Result
 from labutils.course.grading.splicing import Spliced, Unreadable, splice
+from labutils.course.grading.verdicts import Decision
+
+DRAWS = 3
+"""So often the hidden cases are drawn."""
 
 START_SECONDS = 300
 """Longest wait for the process to import everything."""
@@ -82,9 +86,11 @@ class Grader:
         os.environ.setdefault("LABUTILS_WEIGHTS", "bundled")
         self.hidden = tuple(str(path.resolve()) for path in hidden)
         self._scratch = Path(tempfile.mkdtemp(prefix="labutils-"))
-        self._scratch.chmod(0o711)  # the account that runs answers must get through, and see nothing
         self._server: _Server | None = None
         self.isolation = available_isolation()
+        # Where another account runs answers on this file system, it must get through; nobody else may.
+        self._mode = 0o711 if self.isolation.user and not self.isolation.namespaces else 0o700
+        self._scratch.chmod(self._mode)
 
     def __enter__(self) -> Grader:
         return self
@@ -132,16 +138,15 @@ class Grader:
     def grade_answer(self, course: CourseNotebook, exercise_id: str, codes: Mapping[str, str]) -> Result:
         """Grade one exercise; ``codes`` maps exercises' ids to the code of the student's cells, this one's among them."""
         exercise = registry.find(exercise_id)
-        public, hidden = _cases(exercise_id, None), _cases(exercise_id, self.settings.seed)
         self._start()
         started = time.monotonic()
-        ended, record = self._run(exercise_id, tuple(steps(course, exercise_id, codes)), (*public, *hidden))
-        if ended.how is not End.FINISHED:
-            decision = verdicts.of_end(ended, self.settings.limits)
-        elif isinstance(record, records.BadRecord):
-            decision = verdicts.Decision(Mark.STOPPED, f"It ended, but {record}, so there are no points for it.")
-        else:
-            decision = verdicts.of_record(exercise, record, public, hidden)
+        answer_steps = tuple(steps(course, exercise_id, codes))
+        # One after the other, in different processes: while the student can be told all, the hidden cases are not there.
+        decision = self._decided(exercise, answer_steps, _public_cases(exercise_id), shown=True)
+        if decision.mark is Mark.PASSED:
+            decision = self._decided(
+                exercise, answer_steps, _hidden_cases(exercise_id, self.settings.seed), shown=False
+            )
         seconds = round(time.monotonic() - started, 2)
         return Result(exercise_id, decision.mark, decision.reason, decision.mistake, seconds=seconds)
 
@@ -153,34 +158,37 @@ class Grader:
             with contextlib.suppress(OSError, EOFError):  # `_ended` will find out
                 self._server.wait_until_ready()
 
-    def _run(self, exercise: str, answer_steps: tuple, cases: tuple[Case, ...]) -> tuple[Ended, Any]:
-        """Run an answer in its own process; what it handed over, or the `BadRecord` that says why there is nothing."""
-        place = Path(tempfile.mkdtemp(dir=self._scratch))
-        place.chmod(0o711)
+    def _decided(
+        self, exercise: Exercise, answer_steps: tuple[Step, ...], cases: tuple[Case, ...], *, shown: bool
+    ) -> Decision:
+        """Run an answer on some cases in a process of its own, and judge what it hands over."""
+        place, limits = Path(tempfile.mkdtemp(dir=self._scratch)), self.settings.limits
+        place.chmod(self._mode)
         folder = place / "work"
         folder.mkdir(mode=0o700)
         name = secrets.token_hex(16)
-        limits = self.settings.limits
-        request = Request(
-            exercise, answer_steps, cases, str(folder), name, limits, self.isolation, (*self.hidden, str(self._scratch))
-        )
+        request = place / "request"
+        request.write_bytes(pickle.dumps(Request(exercise.id, answer_steps, cases, name)))
+        request.chmod(0o600)
+        hidden = (*self.hidden, str(self._scratch))
         try:
-            ended = self._ended(request)
-            record = records.read(folder, name, limits.record) if ended.how is End.FINISHED else None
+            ended = self._ended(Place(str(request), str(folder), name, limits, self.isolation, hidden))
+            if ended.how is not End.FINISHED:
+                return verdicts.of_end(ended, limits)
+            return verdicts.of_record(exercise, records.read(folder, name, limits.record), cases, shown=shown)
         except records.BadRecord as error:
-            record = error
+            return Decision(Mark.STOPPED, f"It ended, but {error}, so there are no points for it.")
         finally:
             _remove(place)
-        return ended, record
 
-    def _ended(self, request: Request) -> Ended:
+    def _ended(self, place: Place) -> Ended:
         if not isolation.LINUX:
-            return _run_once(request)
+            return _run_once(place)
         why = ""
         for _ in range(2):  # the second time with a new process: the loss of the first need not be this answer's doing
             self._server = self._server or _Server()
             try:
-                return self._server.ask(request, request.limits.seconds + 60)
+                return self._server.ask(place, place.limits.seconds + 60)
             except (OSError, EOFError) as error:
                 why = type(error).__name__
                 self._server.close()
@@ -218,10 +226,10 @@ class _Server:
         threading.Thread(target=self._read_replies, daemon=True).start()
         self._ready = False
 
-    def ask(self, request: Request, seconds: float) -> Ended:
-        """The end of one request; TimeoutError, EOFError or OSError where the process does not answer."""
+    def ask(self, place: Place, seconds: float) -> Ended:
+        """The end of one run; TimeoutError, EOFError or OSError where the process does not answer."""
         self.wait_until_ready()
-        send(self._process.stdin, pickle.dumps(request))
+        send(self._process.stdin, pickle.dumps(place))
         how, detail = json.loads(self._reply(seconds))
         return Ended(End(how), detail)
 
@@ -233,7 +241,8 @@ class _Server:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # what could not be sent to it
+            self._process.stdin.close()
 
     def _reply(self, seconds: float) -> bytes:
         try:
@@ -252,22 +261,38 @@ class _Server:
 
 
 @functools.cache
-def _cases(exercise: str, seed: int | None) -> tuple[Case, ...]:
-    """An exercise's cases, drawn once for the whole class."""
-    return tuple(registry.find(exercise).cases(seed))
+def _public_cases(exercise: str) -> tuple[Case, ...]:
+    return tuple(registry.find(exercise).cases(None))
+
+
+@functools.cache
+def _hidden_cases(exercise: str, seed: int) -> tuple[Case, ...]:
+    """An exercise's hidden cases, drawn once for the whole class; several times, as what is written into an answer
+    may agree with one draw by chance.
+    """
+    cases: list[Case] = []
+    for draw in range(DRAWS):
+        # Not the seed itself: exercises draw their public cases from small numbers, which an instructor may choose as well.
+        digest = hashlib.sha256(f"{seed}:{exercise.partition('.')[0]}:{draw}".encode()).digest()
+        cases += registry.find(exercise).cases(int.from_bytes(digest[:4], "big"))
+    return tuple(cases)
 
 
 def _with_advice(result: Result, course: CourseNotebook, spliced: Spliced, codes: Mapping[str, str]) -> str:
-    """A result's reason, with what a NameError comes from where the name stands in a cell that is not graded."""
-    if result.mark is not Mark.RAISED or "NameError" not in result.reason:
+    """A result's reason, and before it what to do where it comes from how answers are graded."""
+    if result.mark is Mark.NOT_ATTEMPTED and "catch_up" in codes[result.exercise]:
+        return "`catch_up` gave the course's own answer, which gives no points."
+    if result.mark is not Mark.RAISED:
         return result.reason
-    for name in sorted(unknown_names(course, result.exercise, codes)):
-        if f"'{name}'" in result.reason and any(name in code for code in spliced.added):
-            return (
-                f"{result.reason}\n`{name}` stands in a cell that is not graded: only exercise cells are, beside the course's "
-                "own ones as they were handed out. Move what the answer needs into the exercise's cell."
-            )
-    return result.reason
+    advice = verdicts.advice_on(result.reason)
+    if "NameError" in result.reason:
+        for name in sorted(unknown_names(course, result.exercise, codes)):
+            if f"'{name}'" in result.reason and any(name in code for code in spliced.added):
+                advice = (
+                    f"`{name}` stands in a cell that is not graded: only exercise cells are, beside the course's own ones "
+                    "as they were handed out. Move what the answer needs into the exercise's cell."
+                )
+    return f"{advice}\n{result.reason}" if advice else result.reason
 
 
 def _environment() -> dict[str, str]:
@@ -283,11 +308,11 @@ def _environment() -> dict[str, str]:
     return kept | one_core | python | quiet
 
 
-def _run_once(request: Request) -> Ended:
+def _run_once(place: Place) -> Ended:
     """Run one request in a new process, where there is no fork: slower, since it imports everything anew."""
     import psutil
 
-    limits, started = request.limits, time.monotonic()
+    limits, started = place.limits, time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "labutils.course.grading.kernel", "--once"],
         stdin=subprocess.PIPE,
@@ -296,7 +321,7 @@ def _run_once(request: Request) -> Ended:
         env=_environment(),
     )
     with contextlib.suppress(OSError):
-        send(process.stdin, pickle.dumps(request))
+        send(process.stdin, pickle.dumps(place))
         process.stdin.close()
     ended = None
     while ended is None:

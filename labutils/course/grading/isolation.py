@@ -29,8 +29,9 @@ from labutils.course.grading import audit, linux
 MB = 2**20
 LINUX = sys.platform.startswith("linux")
 
-FIRST_FREE_USER = 200_000
-NOBODY = 65_534
+FREE_USERS = (1_900_000_000, 61_200)
+"""Where numbers begin that no system gives to accounts: above systemd's containers, else (inside some containers only the
+first 65,536 exist) among those that it gives to services while they run."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Limits:
     file: int = 64 * MB
     folder: int = 256 * MB
     output: int = 10 * MB
-    record: int = 64 * MB
+    record: int = 32 * MB
 
 
 class End(StrEnum):
@@ -98,11 +99,11 @@ def available(scratch: Path) -> Isolation:
     if not LINUX:
         return Isolation(False, False, f"{sys.platform} has no namespaces")
     user, limits = os.geteuid() == 0, Limits(seconds=30)
-    ended = run(_read_python, scratch, limits, Isolation(True, user))
+    ended = run(lambda: _read_python, scratch, limits, Isolation(True, user))
     if ended.how is End.FINISHED:
         return Isolation(True, user)
     without = Isolation(False, user, f"this system allows no namespaces: {ended.detail or ended.how}")
-    if run(_read_python, scratch, limits, without).how is End.FINISHED:
+    if run(lambda: _read_python, scratch, limits, without).how is End.FINISHED:
         return without
     raise PermissionError(
         f"started as root, and the account that students' code gets may not read {sys.base_prefix}; "
@@ -122,15 +123,18 @@ def _read_python() -> None:
 
 
 def run(
-    target: Callable[[], None],
+    prepare: Callable[[], Callable[[], None]],
     folder: Path,
     limits: Limits,
     isolation: Isolation,
     hidden: Iterable[Path] = (),
+    results: str = "",
 ) -> Ended:
-    """Run ``target`` in a fork of this process, in ``folder`` and within limits, and wait until nothing of it is left.
+    """Run what ``prepare`` gives, in a fork of this process and within limits, and wait until nothing of it is left.
 
-    Linux alone. ``hidden`` are folders that it must not see even where they lie inside of what it may read.
+    Linux alone. ``prepare`` is called in a fork as well: this process, and so the next run, never holds what it reads.
+    It runs in an empty folder, from which the files whose names begin with ``results`` come to be in ``folder``.
+    ``hidden`` are folders that it must not see even where they lie inside of what it may read.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -140,7 +144,7 @@ def run(
         os.close(answer)
         try:
             account = _free_account() if isolation.user else None
-            ended = _keep(_Run(target, folder, limits, isolation, tuple(hidden), account))
+            ended = _keep(_Run(prepare(), folder, limits, isolation, tuple(hidden), account, results))
         except BaseException as error:
             ended = Ended(End.DIED, f"{type(error).__name__}: {error}")
         os.write(says, json.dumps(asdict(ended)).encode())
@@ -165,6 +169,7 @@ class _Run:
     isolation: Isolation
     hidden: tuple[Path, ...]
     account: int | None
+    results: str
 
 
 def _keep(run: _Run) -> Ended:
@@ -211,21 +216,33 @@ def _watch(run: _Run, first: int, output: int, status: int, before: int, started
             return Ended(End.OUTPUT)
         if now > next_look:
             next_look = now + 0.2
-            if _memory_below(first, before) > run.limits.memory:
+            if _memory_below(first, before, run.limits.memory) > run.limits.memory:
                 return Ended(End.MEMORY)
             if _bytes_in(run.folder, run.limits.folder) > run.limits.folder:
                 return Ended(End.FOLDER)
 
 
-def _memory_below(first: int, before: int) -> int:
-    """Bytes of memory that a process and all its descendants hold, each beyond what it began with."""
+def _memory_below(first: int, before: int, enough: int) -> int:
+    """Bytes of memory that a process and all its descendants hold, each beyond what it began with, and in memory files."""
     import psutil
 
     try:
         processes = [child.pid for child in psutil.Process(first).children(recursive=True)]
     except psutil.Error:
         return 0
-    return sum(max(0, resident_bytes([process]) - before) for process in processes)
+    held = sum(max(0, resident_bytes([process]) - before) for process in processes)
+    return held if held > enough else held + sum(map(_memory_files, processes))
+
+
+def _memory_files(process: int) -> int:
+    """Bytes in a process's open files that are in memory alone, whether it has them mapped or not."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/fd") as files:
+        for file in files:
+            with contextlib.suppress(OSError):
+                if os.readlink(file.path).startswith("/memfd:"):
+                    total += os.stat(file.path).st_blocks * 512
+    return total
 
 
 def resident_bytes(processes: Iterable[int]) -> int:
@@ -288,16 +305,18 @@ def _kill_account(account: int) -> None:
 
 def _free_account() -> int:
     """A user number that no account has, another for every keeper that runs at the same time."""
-    wanted = FIRST_FREE_USER + os.getpid() % 1_000_000
-    trial = os.fork()  # Inside some containers only the first 65,536 numbers exist.
-    if trial == 0:
-        try:
-            os.setresuid(wanted, wanted, wanted)
-        except OSError:
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(trial, 0)
-    return wanted if status == 0 else NOBODY
+    for first in FREE_USERS:
+        wanted = first + os.getpid() % 4_000
+        trial = os.fork()
+        if trial == 0:
+            try:
+                os.setresuid(wanted, wanted, wanted)
+            except OSError:
+                os._exit(1)
+            os._exit(0)
+        if os.waitpid(trial, 0)[1] == 0:
+            return wanted
+    raise OSError("there is no free account to run an answer as")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -309,8 +328,9 @@ def _first(run: _Run, printed: int, tells: int) -> None:
     """The first process inside: lays out the file system, starts the student's process, says how that ended."""
     try:
         linux.die_with_parent()
+        outside = None
         if run.isolation.namespaces:
-            linux.make_own_root(run.folder, run.limits.folder, run.hidden)
+            outside = linux.make_own_root(run.folder, run.limits.folder, run.account, run.hidden)
         student = os.fork()
         if student == 0:
             _student(run, printed)
@@ -320,6 +340,8 @@ def _first(run: _Run, printed: int, tells: int) -> None:
             if process == student:
                 break
         code = os.waitstatus_to_exitcode(status)
+        if outside is not None and run.results:
+            linux.bring_out(run.results, outside, run.limits.record)
         os.write(tells, (signal.Signals(-code).name if code < 0 else str(code)).encode())
     except BaseException as error:
         os.write(tells, f"{type(error).__name__}: {error}"[:200].encode())
@@ -343,7 +365,7 @@ def _student(run: _Run, printed: int) -> None:
             os.setresuid(run.account, run.account, run.account)
         linux.give_up_privileges()
         if not run.isolation.namespaces:
-            audit.restrict(run.folder, run.hidden)
+            audit.restrict(run.folder, run.hidden, may_fork=True)
         run.target()
         sys.stdout.flush()
         status = 0

@@ -7,11 +7,13 @@ it decides nothing: it hands on, as plain data, what `collect` got out of the an
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,11 +29,22 @@ CELL = "<ipython-input"
 
 @dataclass(frozen=True)
 class Request:
-    """One answer to run: in ``folder``, with limits, and the secret name under which its result is to be written."""
+    """One answer to run, and the secret name under which its result is to be written."""
 
     exercise: str
     steps: tuple[Step, ...]
     cases: tuple[Case, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request (its pickle is the file ``request``) is to be run, with limits.
+
+    The process that serves it knows no more of a request than this: it would hand its memory on to the next one.
+    """
+
+    request: str
     folder: str
     name: str
     limits: isolation.Limits
@@ -40,29 +53,32 @@ class Request:
 
 
 def main() -> None:
-    requests, replies = _own_streams()
+    places, replies = _own_streams()
     _import_everything()
     if sys.argv[1:] == ["--once"]:
-        request = receive(requests)
-        os.chdir(request.folder)
-        audit.restrict(Path(request.folder), tuple(map(Path, request.hidden)))
-        perform(request)
+        place = receive(places)
+        target = _prepared(place)
+        os.chdir(place.folder)
+        audit.restrict(Path(place.folder), tuple(map(Path, place.hidden)), may_fork=False)
+        target()
         sys.stdout.flush()
         os._exit(0)  # whatever threads the student's code has left
     send(replies, b"ready")
-    while (request := receive(requests)) is not None:
-        ended = _answer(request)
+    while (place := receive(places)) is not None:
+        ended = isolation.run(
+            functools.partial(_prepared, place),
+            Path(place.folder),
+            place.limits,
+            place.isolation,
+            map(Path, place.hidden),
+            place.name,
+        )
         send(replies, json.dumps([ended.how, ended.detail]).encode())
 
 
-def _answer(request: Request) -> isolation.Ended:
-    return isolation.run(
-        lambda: perform(request),
-        Path(request.folder),
-        request.limits,
-        request.isolation,
-        map(Path, request.hidden),
-    )
+def _prepared(place: Place) -> Callable[[], None]:
+    """What to run for a request. It comes from the grader, never from a student: hence a pickle may be opened."""
+    return functools.partial(perform, pickle.loads(Path(place.request).read_bytes()))
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
@@ -72,7 +88,7 @@ def send(stream: BinaryIO, data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """The next request, None at the end. It comes from the grader, never from a student: so a pickle may be opened."""
+    """The next message of the grader, None at the end."""
     header = stream.read(8)
     return pickle.loads(stream.read(struct.unpack("<Q", header)[0])) if len(header) == 8 else None
 
@@ -242,6 +258,7 @@ def _make_shell() -> None:
     shell.showtraceback = shell.showsyntaxerror = lambda *args, **kwargs: None
     # A `%matplotlib` has no window to open here, and a `!pip install` no network: neither is an answer's fault.
     shell.enable_gui = shell.system = lambda *args, **kwargs: None
+    shell.ask_exit = sys.exit  # what `exit()` calls
 
 
 def _old_ipython() -> bool:

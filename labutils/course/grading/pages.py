@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from labutils.course.display import HEADINGS, LOOKS
+from labutils.course.display import HEADINGS, LOOKS, marked
 from labutils.course.exercise import Exercise
 from labutils.course.grading.course_notebook import CourseNotebook, Role
 from labutils.course.grading.results import GradedNotebook, Mark
@@ -30,8 +30,9 @@ from labutils.course.grading.summary import (
     by_student,
     misconceptions,
     ratio,
+    unnamed,
 )
-from labutils.course.grading.writing import caseless, explanation, one_line, trimmed, write_whole
+from labutils.course.grading.writing import caseless, explanation, one_line, told, traceback_of, trimmed, write_whole
 
 if TYPE_CHECKING:
     import jinja2
@@ -77,9 +78,16 @@ def write_feedback(
 
 
 def write_overview(
-    path: Path, graded: Sequence[GradedNotebook], courses: Mapping[str, CourseNotebook], marks: HandMarks
+    path: Path,
+    graded: Sequence[GradedNotebook],
+    courses: Mapping[str, CourseNotebook],
+    marks: HandMarks,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the page over the whole class; its links expect the feedback pages in `FEEDBACK_FOLDER` beside it."""
+    """Write the page over the whole class; its links expect the feedback pages in `FEEDBACK_FOLDER` beside it.
+
+    ``notes`` are on the folder of submissions: what lies there and was not graded.
+    """
     students = by_student(graded, courses, marks)
     template = _environment(courses).get_template("overview.html.jinja")
     names = page_names(student.name for student in students)
@@ -91,6 +99,8 @@ def write_overview(
         tenths=_tenths(students),
         figures=by_exercise(students),
         misconceptions=misconceptions(students),
+        unnamed=unnamed(students),
+        notes=notes,
         slowest=_slowest(students),
         seconds=sum(outcome.result.seconds for student in students for outcome in student.outcomes),
     )
@@ -141,6 +151,8 @@ def _environment(courses: Mapping[str, CourseNotebook]) -> jinja2.Environment:
         "trimmed": trimmed,
         "line": one_line,
         "explanation": explanation,
+        "told": told,
+        "traceback": traceback_of,
         "with_code": _with_code,
         "percent": lambda share: f"{100 * share:.0f} %",
         "seconds": _seconds,
@@ -161,10 +173,10 @@ def _environment(courses: Mapping[str, CourseNotebook]) -> jinja2.Environment:
 
 
 def _with_code(text: str) -> Markup:
-    """The text, escaped, with what stands in backticks as code, as `labutils.course.display` shows it."""
-    from markupsafe import Markup, escape
+    """The text as a check shows it."""
+    from markupsafe import Markup
 
-    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(marked(str(text)))
 
 
 def _seconds(seconds: float) -> str:

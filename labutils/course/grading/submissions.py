@@ -141,7 +141,7 @@ def _submission(student: _Student, notebook: str) -> Submission:
     unread = [other for other in others if other.problem]
     notes += [f"{_quoted(other.inside)} was left out: {other.problem}" for other in unread[:NAMED]]
     if spare := [other.inside for other in others if not other.problem]:
-        notes.append(f"graded was {_quoted(chosen.inside)}, not {_listed(spare)}")
+        notes.append(f"{_quoted(chosen.inside)} was graded; not {_listed(spare)}")
     return Submission(name, notebook, chosen.path, chosen.problem, tuple(notes))
 
 

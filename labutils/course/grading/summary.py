@@ -15,14 +15,13 @@ from labutils.course import registry
 from labutils.course.exercise import Exercise
 from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.results import GradedNotebook, Mark, Result
-from labutils.course.grading.writing import one_line
+from labutils.course.grading.writing import one_line, told
 
 NO_RECORD = "There is no complete record for this exercise, so it gives no points. Please tell your instructor."
 
 ODD = {
     Mark.CHECK_FAILED: "the check failed",
     Mark.UNREADABLE: "unreadable",
-    Mark.NOT_HANDED_IN: "not handed in",
     Mark.STOPPED: "stopped",
     Mark.MISSING: "cell missing",
     Mark.NOT_CODE: "cell is not code",
@@ -152,12 +151,23 @@ class StudentOutcome:
         return sum(think.is_open for think in self.thinks)
 
     @property
+    def missing(self) -> list[str]:
+        """The notebooks that others handed in and this student did not."""
+        return [notebook.name for notebook in self.notebooks if notebook.whole_mark is Mark.NOT_HANDED_IN]
+
+    @property
     def look(self) -> list[str]:
         """Why an instructor should look at this student's work; empty for an ordinary submission."""
+        return self.odd + ([f"not handed in: {', '.join(self.missing)}"] if self.missing else [])
+
+    @property
+    def odd(self) -> list[str]:
+        """What is not ordinary in what was handed in."""
         where = defaultdict(list)
         for notebook in self.notebooks:
             if notebook.whole_mark:
-                where[notebook.whole_mark].append(notebook.name)
+                reason = one_line(notebook.outcomes[0].result.reason)
+                where[notebook.whole_mark].append(f"{notebook.name} ({reason})" if reason else notebook.name)
                 continue
             for outcome in notebook.outcomes:
                 where[outcome.result.mark].append(outcome.exercise.id)
@@ -255,6 +265,18 @@ def misconceptions(students: Sequence[StudentOutcome]) -> list[Misconception]:
         for key, names in makers.items()
     ]
     return sorted(found, key=lambda each: (-len(each.students), each.exercise.id, each.mistake))
+
+
+def unnamed(students: Sequence[StudentOutcome]) -> list[Misconception]:
+    """Errors that code raised and wrong answers without a name, by what was said of them, the most frequent first."""
+    makers: dict[tuple[str, Mark, str], list[str]] = defaultdict(list)
+    for student in students:
+        for outcome in student.outcomes:
+            result = outcome.result
+            if result.mark is Mark.RAISED or (result.mark is Mark.WRONG and not result.mistake):
+                makers[outcome.exercise.id, result.mark, one_line(told(result.reason))].append(student.name)
+    found = [Misconception(registry.find(key[0]), key[1], key[2], tuple(names)) for key, names in makers.items()]
+    return sorted(found, key=lambda each: (-len(each.students), each.exercise.id, each.sentence))
 
 
 def hand_mark_key(student: str, notebook: str, task: str) -> tuple[str, str, str]:

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from labutils.course.grading.course_notebook import CourseNotebook
-from labutils.course.grading.results import GradedNotebook, Mark, Result
+from labutils.course.grading.results import GradedNotebook, Result
 from labutils.course.grading.summary import HandMark, HandMarks, by_student, hand_mark_key
-from labutils.course.grading.writing import clean, explanation, one_line, trimmed, write_whole
+from labutils.course.grading.writing import clean, explanation, one_line, told, trimmed, write_whole
 
 GRADE_COLUMNS = ("student", "notebook", "exercise", "points", "max_points", "verdict", "reason")
 THINK_COLUMNS = ("student", "notebook", "task", "max_points", "points", "comment", "answer")
@@ -138,8 +138,7 @@ def read_think_marks(path: Path) -> dict[tuple[str, str, str], HandMark]:
 
 
 def _reason(result: Result) -> str:
-    lines = [line for line in explanation(result.reason).splitlines() if line.strip()]
-    return one_line(" ".join(lines[-1:] if result.mark is Mark.RAISED else lines))
+    return one_line(told(explanation(result.reason)))
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], encoding: str = "utf-8") -> None:

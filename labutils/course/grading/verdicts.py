@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ ELSEWHERE = (
     "It passes the notebook's own check, but not other cases (other photos, classes, sizes or layers). Is a value "
     "written into the code that should come from the arguments?"
 )
+MOST_LINES = 300
+"""An error's line is told up to here: a number without bounds could carry a case out."""
+
 LONGEST_MESSAGE = 4000
 """Most characters of a reason: a traceback of some thirty frames."""
 
@@ -49,8 +52,11 @@ def of_end(ended: Ended, limits: Limits) -> Decision:
     return Decision(Mark.STOPPED, f"{reason} This costs this exercise alone.")
 
 
-def of_record(exercise: Exercise, record: Any, public: Sequence[Case], hidden: Sequence[Case]) -> Decision:
-    """The decision on a completed run: what `kernel.outcome` wrote, or anything that hostile code wrote instead."""
+def of_record(exercise: Exercise, record: Any, cases: Sequence[Case], *, shown: bool) -> Decision:
+    """The decision on a completed run: what `kernel.outcome` wrote, or anything that hostile code wrote instead.
+
+    ``shown`` says whether the cases are the notebook's own, so that the student may be told all about them.
+    """
     if not isinstance(record, dict):
         return _unreadable()
     if "missing" in record:
@@ -62,11 +68,10 @@ def of_record(exercise: Exercise, record: Any, public: Sequence[Case], hidden: S
     if "handed out" in record:
         return Decision(Mark.NOT_ATTEMPTED, "This is the course's own reference, which gives no points.")
     if "cases" not in record:
-        return _without_arrays(record, shown=True)
+        return _without_arrays(record, shown)
     if not isinstance(record["cases"], list):
         return _unreadable()
-    for number, case in enumerate([*public, *hidden]):
-        shown = number < len(public)
+    for number, case in enumerate(cases):
         if number >= len(record["cases"]) or not isinstance(record["cases"][number], dict):
             return _unreadable()
         entry = record["cases"][number]
@@ -76,6 +81,24 @@ def of_record(exercise: Exercise, record: Any, public: Sequence[Case], hidden: S
         if decision.mark is not Mark.PASSED:
             return decision
     return Decision(Mark.PASSED)
+
+
+ADVICE = {
+    r"SystemExit": "Your code ends the program, by `exit()` or the like: take that out.",
+    r"EOFError: EOF when reading|StdinNotImplementedError|raw_input": "`input` waits for a keyboard, and nobody types "
+    "while answers are graded.",
+    r"Network is unreachable|name resolution|there is no network": "There is no network while answers are graded: an answer "
+    "must do without downloads.",
+    r"Read-only file system|only the folder it starts in": "An answer can write in the folder in which it starts, and "
+    "nowhere else, while it is graded.",
+}
+"""What the last line of a traceback has -> what to do about it."""
+
+
+def advice_on(reason: str) -> str:
+    """What to do about an error that comes from how answers are graded; "" for any other."""
+    last = reason.rstrip().rpartition("\n")[2]
+    return next((advice for pattern, advice in ADVICE.items() if re.search(pattern, last)), "")
 
 
 def _judged(exercise: Exercise, arrays: Any, case: Case, shown: bool) -> Decision:
@@ -90,14 +113,31 @@ def _judged(exercise: Exercise, arrays: Any, case: Case, shown: bool) -> Decisio
     if verdict.passed:
         return Decision(Mark.PASSED)
     mark = Mark.WRONG if verdict.status is Status.WRONG else Mark.CHECK_FAILED
-    reason = verdict.message if shown else f"{ELSEWHERE} {without_the_case(verdict)}".strip()
+    reason = verdict.message if shown else f"{ELSEWHERE} {without_the_case(verdict, arrays)}".strip()
     return Decision(mark, shortened(reason, LONGEST_MESSAGE), verdict.mistake)
 
 
-def without_the_case(verdict: Verdict) -> str:
-    """The sentences of a verdict that name no number and nothing in quotation marks; both may be the case's own."""
+def without_the_case(verdict: Verdict, arrays: Any = None) -> str:
+    """The sentences of a verdict that name no number and nothing in quotation marks; both may be the case's own.
+
+    Nothing of it where it repeats a text out of ``arrays``: the student's process may have put the case into that.
+    """
+    if any(text in verdict.message for text in _texts(arrays) if len(text) > 2):
+        return ""
     sentences = re.split(r"(?<=[.?!])\s+", verdict.message)
     return " ".join(sentence for sentence in sentences if not re.search(r"\d|['\"]", sentence))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in plain data, keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        yield from value
+        yield from _texts(list(value.values()))
 
 
 def _without_arrays(entry: dict[str, Any], shown: bool) -> Decision:
@@ -111,15 +151,15 @@ def _without_arrays(entry: dict[str, Any], shown: bool) -> Decision:
         if shown:
             return Decision(Mark.RAISED, shortened(str(entry["raised"]), LONGEST_MESSAGE))
         line = entry.get("line")
-        where = f" in line {line} of its cell" if type(line) is int else ""
+        where = f" in line {line} of its cell" if type(line) is int and 0 < line <= MOST_LINES else ""
         return Decision(Mark.RAISED, f"{ELSEWHERE} It raised {_known_error(name)}{where}.")
     if "not attempted" in entry:
-        return Decision(Mark.NOT_ATTEMPTED, "Its stub still stands, or the reference stands in for it.")
+        return Decision(Mark.NOT_ATTEMPTED, "The line that raises `TodoNotDone` is still there.")
     if "failed" in entry:
         return Decision(
             Mark.CHECK_FAILED,
             "The check itself failed, which says nothing about this answer. An instructor will look at it"
-            + (f": {shortened(str(entry['failed']), 300)}" if shown else "."),
+            + (f" (its process says: {shortened(str(entry['failed']), 300)})." if shown else "."),
         )
     return _unreadable()
 

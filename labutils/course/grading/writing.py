@@ -49,6 +49,22 @@ def explanation(reason: str) -> str:
     return _FOLDER.sub(".../", _TRACEBACK_FOLDER.sub("", trimmed(reason)))
 
 
+TRACEBACK = "Traceback (most recent call last):"
+
+
+def told(reason: str) -> str:
+    """What a reason says in sentences: of one that holds a traceback what stands before it, and the error itself."""
+    before, _, trace = reason.partition(TRACEBACK)
+    error = next((line.strip() for line in reversed(trace.splitlines()) if line.strip()), "")
+    return "\n".join(part for part in (error, before.strip()) if part)
+
+
+def traceback_of(reason: str) -> str:
+    """The traceback that a reason holds, or ""."""
+    _, heading, trace = reason.partition(TRACEBACK)
+    return heading + trace
+
+
 def caseless(name: str) -> str:
     """A file's name as a system takes it that ignores case, and how accents are encoded: "Zoë" and "zoë" are one."""
     return unicodedata.normalize("NFKD", name).casefold()

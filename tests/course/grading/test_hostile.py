@@ -258,7 +258,7 @@ import os
 {records}records.write = lambda folder, name, record: os.mkfifo(folder / f'{name}.json')
 """,
         STOPPED,
-        "no plain file",
+        "",
     ),
     "claims an array of terabytes": (
         WRONG_ANSWER
@@ -469,6 +469,48 @@ def test_noise_of_tensorflow_and_floods_of_warnings_are_no_error(grader, course)
         "import os, warnings\nos.write(2, b'2026-01-01 W tensorflow/core: E0000 oneDNN' * 1000)\nwarnings.warn('x')\n"
     )
     assert graded(grader, course, noise + RIGHT).mark is Mark.PASSED
+
+
+def test_an_answer_finds_nothing_of_the_one_before_it_in_its_memory(grader, course):
+    secret = "ada_has_a_name_of_her_own_for_this"
+    graded(grader, course, RIGHT + f"{secret} = 1")
+    search = """
+import ctypes
+half = 'ada_has_a_name_of' + '_her_own_for_this'
+found = []
+for line in open('/proc/self/maps'):
+    bounds, rights, *_ = line.split()
+    start, end = (int(each, 16) for each in bounds.split('-'))
+    if rights.startswith('rw') and '[v' not in line and end - start < 2 ** 28:
+        data = ctypes.string_at(start, end - start)
+        place = data.find(b'ada_has_a_name_of_her')
+        while place >= 0:
+            if data[place:place + len(half)] == half.encode():
+                found.append(data[max(0, place - 100):place])
+            place = data.find(b'ada_has_a_name_of_her', place + 1)
+others = [before for before in found if b'probabilities.argmax' in before]
+def best_classes(probabilities):
+    assert not others, others
+    return probabilities.argmax(axis=1)
+"""
+    result = graded(grader, course, search)
+    assert result.mark is Mark.PASSED, result.reason
+
+
+def test_while_errors_are_shown_in_full_the_hidden_cases_are_not_there(grader, course):
+    code = """
+import gc
+def best_classes(probabilities):
+    from labutils.course.exercise import Case
+    cases = [each for each in gc.get_objects() if type(each).__name__ == 'Case']
+    raise ValueError(len(cases), [case.inputs for case in cases])
+"""
+    from labutils.course import registry
+
+    result = graded(grader, course, code.replace("from labutils.course.exercise import Case", "pass"))
+    public = registry.find(EXERCISE).cases(None)
+    assert result.mark is Mark.RAISED
+    assert f"ValueError: ({len(public)}, " in result.reason
 
 
 LEAVES = {
