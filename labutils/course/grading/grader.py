@@ -105,7 +105,7 @@ class Grader:
         if self._server is not None:
             self._server.close()
             self._server = None
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _remove(self._scratch)
 
     def grade(self, student: str, course: CourseNotebook, data: bytes) -> GradedNotebook:
         """Grade one notebook from the bytes of its file, whatever they are."""
@@ -138,15 +138,14 @@ class Grader:
     def grade_answer(self, course: CourseNotebook, exercise_id: str, codes: Mapping[str, str]) -> Result:
         """Grade one exercise; ``codes`` maps exercises' ids to the code of the student's cells, this one's among them."""
         exercise = registry.find(exercise_id)
+        public, hidden = _public_cases(exercise_id), _hidden_cases(exercise_id, self.settings.seed)
         self._start()
         started = time.monotonic()
         answer_steps = tuple(steps(course, exercise_id, codes))
         # One after the other, in different processes: while the student can be told all, the hidden cases are not there.
-        decision = self._decided(exercise, answer_steps, _public_cases(exercise_id), shown=True)
+        decision = self._decided(exercise, answer_steps, public, shown=True)
         if decision.mark is Mark.PASSED:
-            decision = self._decided(
-                exercise, answer_steps, _hidden_cases(exercise_id, self.settings.seed), shown=False
-            )
+            decision = self._decided(exercise, answer_steps, hidden, shown=False)
         seconds = round(time.monotonic() - started, 2)
         return Result(exercise_id, decision.mark, decision.reason, decision.mistake, seconds=seconds)
 
