@@ -127,6 +127,8 @@ def grade(options: argparse.Namespace) -> int:
     found = submissions.find(options.submissions, list(courses), chosen)
     if options.out.resolve().is_relative_to(options.submissions.resolve()):
         raise ValueError(f"--out {options.out} lies among the submissions; take a folder beside them")
+    if options.out.exists() and not options.out.is_dir():
+        raise NotADirectoryError(f"--out {options.out} is a file; name a folder for the grades")
     options.out.mkdir(parents=True, exist_ok=True)
     batch.marks_by_hand(options.out)  # a mistake in the table is known before the long work
     limits = Limits(seconds=options.seconds, memory=round(options.memory * 2**30))
@@ -257,14 +259,25 @@ def _add_grade(commands: argparse._SubParsersAction) -> None:
         "--seed", type=int, help="draws the cases that students have not seen (a secret one, kept in DIR/settings.json)"
     )
     parser.add_argument(
-        "--jobs", type=_positive(int), default=os.cpu_count() or 1, help="notebooks at once (the cores)"
+        "--jobs",
+        type=_number(int, lambda jobs: jobs > 0, "above 0"),
+        default=os.cpu_count() or 1,
+        help="notebooks at once (the cores)",
     )
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers then do the work")
     parser.add_argument(
-        "--seconds", type=_positive(float), default=60.0, help="longest time for one answer (60)", metavar="S"
+        "--seconds",
+        type=_number(float, lambda seconds: seconds > 0, "above 0"),
+        default=60.0,
+        help="longest time for one answer (60)",
+        metavar="S",
     )
     parser.add_argument(
-        "--memory", type=_at_least(0.5), default=4.0, help="most memory of one answer (4)", metavar="GB"
+        "--memory",
+        type=_number(float, lambda size: size >= 0.5, "0.5 or more"),
+        default=4.0,
+        help="most memory of one answer (4)",
+        metavar="GB",
     )
     parser.add_argument("--course", type=Path, metavar="DIR", help="the folder of the course (this one)")
     parser.set_defaults(run=grade)
@@ -290,22 +303,13 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _at_least(least: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not {least:g} or more")
-        return value
+def _number(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """A parser of finite numbers that fit; ``wanted`` says which these are."""
 
-    parse.__name__ = "number"  # argparse names it in its message
-    return parse
-
-
-def _positive(kind: type) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        if not (fits(value) and value < float("inf")):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
         return value
 
     parse.__name__ = "number"  # argparse names it in its message

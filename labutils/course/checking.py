@@ -162,16 +162,17 @@ def trimmed_traceback(error: BaseException) -> str:
     frames = list(report.stack)
     entries = [index for index, frame in enumerate(frames) if frame.filename == __file__]
     del frames[: entries[-1] + 1 if entries else 0]
-    cells = [index for index, frame in enumerate(frames) if _is_cell(frame.filename)]
+    cells = [index for index, frame in enumerate(frames) if is_cell(frame.filename)]
     del frames[: cells[0] if cells else 0]  # IPython's own, where a cell itself raised
     for frame in frames:
-        if _is_cell(frame.filename):
+        if is_cell(frame.filename):
             frame.filename = "your notebook"
     report.stack = traceback.StackSummary.from_list(frames)
     return "".join(report.format()).rstrip()
 
 
-def _is_cell(filename: str) -> bool:
+def is_cell(filename: str) -> bool:
+    """Whether a frame's file is a cell of a notebook, in JupyterLab's kernel or in a plain IPython shell."""
     return "ipykernel_" in filename or filename.startswith("<ipython-input")
 
 

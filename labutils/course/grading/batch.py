@@ -23,7 +23,7 @@ from labutils.course.grading.course_notebook import CourseNotebook
 from labutils.course.grading.grader import Grader, Settings, Unavailable
 from labutils.course.grading.results import GradedNotebook, Mark
 from labutils.course.grading.submissions import Submission
-from labutils.course.grading.summary import HandMarks, StudentOutcome, by_student
+from labutils.course.grading.summary import HandMarks, StudentOutcome, by_student, not_handed_in
 from labutils.course.grading.writing import write_whole
 
 ATTEMPTS = 2
@@ -89,7 +89,9 @@ def grade_class(
         try:
             data = submission.path.read_bytes()
         except OSError as error:
-            unread = replace(submission, problem=f"The file could not be read ({error.strerror}).")
+            unread = replace(
+                submission, problem=f"The file could not be read ({error.strerror or type(error).__name__})."
+            )
             graded[submission] = _without_running(unread, course)
             continue
         task = Task(submission.student, course, data)
@@ -155,12 +157,10 @@ def _without_running(submission: Submission, course: CourseNotebook) -> GradedNo
     """What is known of a submission without opening it; None where it must be opened."""
     if submission.path is not None and not submission.problem:
         return None
-    if submission.problem:
-        mark, reason = Mark.UNREADABLE, submission.problem
-    else:
-        mark, reason = Mark.NOT_HANDED_IN, "This notebook was not handed in."
+    if not submission.problem:
+        return replace(not_handed_in(submission.student, submission.notebook), notes=submission.notes)
     return GradedNotebook.all_alike(
-        submission.student, submission.notebook, course.stubs(), mark, reason, submission.notes
+        submission.student, submission.notebook, course.stubs(), Mark.UNREADABLE, submission.problem, submission.notes
     )
 
 

@@ -138,7 +138,7 @@ class Grader:
     def grade_answer(self, course: CourseNotebook, exercise_id: str, codes: Mapping[str, str]) -> Result:
         """Grade one exercise; ``codes`` maps exercises' ids to the code of the student's cells, this one's among them."""
         exercise = registry.find(exercise_id)
-        public, hidden = _public_cases(exercise_id), _hidden_cases(exercise_id, self.settings.seed)
+        public, hidden = registry.public_cases(exercise_id), _hidden_cases(exercise_id, self.settings.seed)
         self._start()
         started = time.monotonic()
         answer_steps = tuple(steps(course, exercise_id, codes))
@@ -257,11 +257,6 @@ class _Server:
             while len(header := stream.read(8)) == 8:
                 self._replies.put(stream.read(struct.unpack("<Q", header)[0]))
         self._replies.put(None)
-
-
-@functools.cache
-def _public_cases(exercise: str) -> tuple[Case, ...]:
-    return tuple(registry.find(exercise).cases(None))
 
 
 @functools.cache

@@ -23,9 +23,6 @@ from labutils.course.exercise import Case, Exercise, TodoNotDone
 from labutils.course.grading import audit, isolation, records
 from labutils.course.grading.context import Step, StepKind
 
-CELL = "<ipython-input"
-"""How IPython's names for a cell's code begin."""
-
 
 @dataclass(frozen=True)
 class Request:
@@ -170,7 +167,7 @@ def _last_line(error: BaseException) -> int | None:
     """The number of the last line of the student's cell that an error came through."""
     line, frames = None, error.__traceback__
     while frames is not None:
-        if frames.tb_frame.f_code.co_filename.startswith(CELL):
+        if checking.is_cell(frames.tb_frame.f_code.co_filename):
             line = frames.tb_lineno
         frames = frames.tb_next
     return line

@@ -8,7 +8,6 @@ status is 1. Numbers of notebooks (``02``) limit it to these.
 from __future__ import annotations
 
 import argparse
-import functools
 import logging
 import sys
 from collections import Counter
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from labutils.course import checking, registry
-from labutils.course.exercise import Case, Exercise, Verdict
+from labutils.course.exercise import Exercise, Verdict
 from labutils.course.grading.results import Result
 
 REJECTIONS = {"wrong", "raised"}
@@ -152,12 +151,7 @@ def scores(
 
 def by_check(exercise: Exercise, answer: Any) -> Verdict:
     """What the check in a notebook says of an answer."""
-    return checking.assess(exercise, answer, list(_public_cases(exercise.id)))
-
-
-@functools.cache
-def _public_cases(exercise_id: str) -> tuple[Case, ...]:
-    return tuple(registry.find(exercise_id).cases(None))
+    return checking.assess(exercise, answer, list(registry.public_cases(exercise.id)))
 
 
 def as_table(found: Mapping[str, Score], ways: Sequence[Way]) -> str:

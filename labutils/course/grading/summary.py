@@ -232,7 +232,7 @@ def by_student(
         StudentOutcome(
             student,
             tuple(
-                _notebook(found.get((student, name)) or _not_handed_in(student, name), courses.get(name), marks)
+                _notebook(found.get((student, name)) or not_handed_in(student, name), courses.get(name), marks)
                 for name in notebooks
             ),
         )
@@ -307,7 +307,8 @@ def _notebook(graded: GradedNotebook, course: CourseNotebook | None, marks: Hand
     return NotebookOutcome(graded.notebook, outcomes, thinks, graded.notes)
 
 
-def _not_handed_in(student: str, notebook: str) -> GradedNotebook:
+def not_handed_in(student: str, notebook: str) -> GradedNotebook:
+    """What is said of a notebook that others of the class have handed in."""
     exercises, reason = registry.of_notebook(notebook[:2]), "This notebook was not handed in."
     return GradedNotebook.all_alike(student, notebook, exercises, Mark.NOT_HANDED_IN, reason)
 

@@ -296,6 +296,13 @@ def test_wrong_usage_is_told_in_one_line(tmp_path, monkeypatch, capsys, argument
     assert message.count("\n") == 1
 
 
+def test_a_file_in_the_place_of_the_grades_is_named_and_kept(submissions, tmp_path, capsys):
+    (tmp_path / "grades").write_text("mine", encoding="utf-8")
+    assert main(["grade", str(submissions), "--out", str(tmp_path / "grades"), "--course", str(ROOT)]) == 1
+    assert "is a file; name a folder for the grades" in capsys.readouterr().err
+    assert (tmp_path / "grades").read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize("option", ["--jobs=0", "--seconds=-1", "--memory=nan", "--seed=x"])
 def test_bad_options_are_wrong_usage(tmp_path, option):
     with pytest.raises(SystemExit) as caught:
