@@ -249,6 +249,7 @@ class _Server:
         except queue.Empty:
             raise TimeoutError(f"no answer within {seconds:g} seconds") from None
         if reply is None:
+            self._replies.put(None)  # whoever asks again is told the same, at once
             raise EOFError("the process has ended")
         return reply
 

@@ -1,6 +1,7 @@
 """One notebook through the whole of grading, as a student's file: what counts, what does not, and what is said of it."""
 
 import re
+import shutil
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -254,3 +255,16 @@ def test_folders_are_gone_when_the_grader_is(course):
         scratch = grader._scratch
         assert scratch.is_dir()
     assert not scratch.exists()
+
+
+def test_a_process_that_cannot_start_says_so_as_often_as_it_is_asked(monkeypatch):
+    """Asked a second time it once waited five minutes for an answer that could not come."""
+    monkeypatch.setattr(module.sys, "executable", shutil.which("true"))
+    monkeypatch.setattr(module, "START_SECONDS", 20)
+    server = module._Server()
+    try:
+        for _ in range(2):
+            with pytest.raises(EOFError, match="has ended"):
+                server.wait_until_ready()
+    finally:
+        server.close()
