@@ -6,7 +6,11 @@ vit-keras look for them too, so that all share one download.
 
 A file counts as present only when it is whole (at its full size or, of a zip file without a published digest, with the
 directory that a zip file ends in), and is moved to its place only once it is complete and its digest is right: a
-download that broke off is never used.
+download that broke off is never used, and goes on where it stopped (`labutils.downloads`).
+
+Bundled files have SHA-256 digests. Of remote ones the publishers give MD5, or nothing but the checksums inside a zip file;
+the first copy that these show to be intact has its SHA-256 written beside it (``NAME.sha256``, as ``sha256sum`` writes
+it), and from then on it is held to that.
 """
 
 from __future__ import annotations
@@ -14,22 +18,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
-import tempfile
-import threading
-import urllib.error
-import urllib.request
+import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-PROBE_SECONDS = 5.0
-"""How long a server may take to answer at all before it counts as out of reach."""
-
-STALL_SECONDS = 30.0
-"""How long a running download may go without a byte."""
+from labutils import downloads
 
 CHECKSUMS_INSIDE = "zip:crc32"
 """Digest of a zip file (an ``.npz`` is one) whose publisher gives none: its members carry a CRC-32 each."""
@@ -71,8 +67,15 @@ class WeightFile:
 
     @property
     def size(self) -> str:
-        """Its size as messages give it."""
-        return f"about {self.bytes / 1e6:.0f} MB" if self.digest == CHECKSUMS_INSIDE else f"{self.bytes:,} bytes"
+        """Its size as people say it, "528 MB" (of 2 ** 20 bytes, as Keras counts)."""
+        return readable(self.bytes)
+
+
+class State(NamedTuple):
+    """What there is of a weight file; `detail` says how much of an incomplete one, and what is wrong with a damaged one."""
+
+    state: Literal["here", "not here", "incomplete", "damaged"]
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,30 @@ def find(name: str) -> Path | None:
     return file.path if file.path.is_file() and _lacking(file.path, file) is None else None
 
 
+def state(name: str) -> State:
+    """What there is of the file on this machine, seen without reading it through.
+
+    Raises
+    ------
+    ValueError
+        When no file has this name.
+    """
+    file = _known(name)
+    if find(name):
+        return State("here")
+    if started := downloads.started(file.path):
+        here, whole = started
+        return State("incomplete", f"{readable(here)} of {readable(whole or file.bytes)} are here")
+    if file.path.is_file():
+        return State("damaged", _lacking(file.path, file) or "")
+    return State("not here")
+
+
 def verify(name: str) -> Path:
     """The file's path, once its size and digest have been checked.
+
+    A remote file is held to the SHA-256 that was recorded when it was first found intact; where there is none yet, to its
+    publisher's digest, and then its SHA-256 is recorded.
 
     Raises
     ------
@@ -191,37 +216,56 @@ def verify(name: str) -> Path:
     """
     file = _known(name)
     if not file.path.is_file():
-        raise WeightsError(f"{name} is not on this machine (expected at {file.path}). {_way_out(file)}")
-    damage = _lacking(file.path, file) or _altered(file.path, file)
-    if damage:
+        found = state(name)
+        there = f"is incomplete: {found.detail}" if found.state == "incomplete" else "is not on this machine"
+        raise WeightsError(f"{name} {there} (expected at {file.path}). {_way_out(file)}")
+    if damage := _damage(file.path, file):
         raise WeightsError(f"{file.path} is damaged: {damage}. {_way_out(file)}")
+    if not _recorded(file.path):
+        _record(file)
     return file.path
 
 
 def fetch(name: str) -> Path:
-    """The path of an intact file, downloaded first when it is not here.
+    """The path of an intact file, downloaded first when it is not here, with a progress bar.
 
-    ``LABUTILS_MIRROR`` (an address ending in a folder, ``https://`` or ``file://``) takes the place of each file's own
-    server; the file's name is appended.
+    A download that stopped, for whatever reason, goes on where it was when this is called again.
+
+    ``LABUTILS_MIRROR`` takes the place of each file's own server: one or several addresses that end in a folder
+    (``https://``, ``http://``, ``file://``) or folders, with spaces or commas between them, tried in this order; the
+    file's name is appended.
 
     Raises
     ------
     ValueError
         When no file has this name.
     WeightsError
-        When the server cannot be reached, stalls, or sends something else; nothing is left behind.
+        When no server can be reached, or gives the intact file, or it cannot be written.
     """
     file = _known(name)
     try:
         return verify(name)
     except WeightsError:
-        mirror = os.environ.get("LABUTILS_MIRROR")
-        if not (file.remote or mirror):
+        if not (addresses := _addresses(file)):
             raise
-    url = f"{mirror.rstrip('/')}/{file.path.name}" if mirror else file.origin
-    _require_answer(url, file)
-    _download(url, file)
+    # Of a zip file only the least size is known.
+    size = None if file.digest == CHECKSUMS_INSIDE else file.bytes
+    try:
+        downloads.download(addresses, file.path, lambda path: _damage(path, file), size=size)
+    except downloads.FolderError as error:
+        elsewhere = f"set {'KERAS_HOME' if file.remote else 'LABUTILS_DATA'} to a folder elsewhere"
+        raise WeightsError(
+            f"cannot download {file.path.name} ({file.size}): {error}. Mend that, or {elsewhere}."
+        ) from error
+    except downloads.DownloadError as error:
+        raise _out_of_reach(file, error) from error
+    _record(file)
     return file.path
+
+
+def readable(count: int) -> str:
+    """A number of bytes as people say it."""
+    return f"{count / 2**20:,.0f} MB" if count >= 2**20 else f"{count / 2**10:,.0f} kB"
 
 
 def _known(name: str) -> WeightFile:
@@ -271,8 +315,16 @@ def _lacking(path: Path, file: WeightFile) -> str | None:
     return None if size == file.bytes else f"{size:,} bytes instead of {file.bytes:,}"
 
 
+def _damage(path: Path, file: WeightFile) -> str | None:
+    """What shows that `path` does not hold `file`, whole and unaltered; None where nothing does."""
+    return _lacking(path, file) or _altered(path, file)
+
+
 def _altered(path: Path, file: WeightFile) -> str | None:
     """What shows that the content of `path` is not that of `file`; None where nothing does."""
+    if not file.digest.startswith("sha256:") and (recorded := _recorded(path)):
+        altered = _digest(path, "sha256") != recorded
+        return f"its SHA-256 is not the one in {_record_path(path).name}, of when it was intact" if altered else None
     if file.digest == CHECKSUMS_INSIDE:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -280,10 +332,55 @@ def _altered(path: Path, file: WeightFile) -> str | None:
         except Exception as error:
             return f"one of its arrays cannot be read ({error})"
         return bad and f"its array {bad.removesuffix('.npy')!r} does not match its checksum"
-    algorithm = file.digest.partition(":")[0]
+    algorithm, _, expected = file.digest.partition(":")
+    return None if _digest(path, algorithm) == expected else "its content does not match its digest"
+
+
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as stream:
-        digest = f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
-    return None if digest == file.digest else "its content does not match its digest"
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _recorded(path: Path) -> str | None:
+    """The SHA-256 that the content of `path` had when it was first found intact; None where none is written down."""
+    try:
+        found = re.match(r"[0-9a-f]{64}\b", _record_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found and found[0]
+
+
+def _record(file: WeightFile) -> None:
+    """Write down the SHA-256 of an intact file whose publisher gives none."""
+    if file.digest.startswith("sha256:"):
+        return
+    # A cache that may only be read, as of a class, goes without.
+    with suppress(OSError):
+        line = f"{_digest(file.path, 'sha256')}  {file.path.name}\n"
+        _record_path(file.path).write_text(line, encoding="utf-8", newline="\n")
+
+
+def _addresses(file: WeightFile) -> list[str]:
+    """Where the file can be fetched from, best first; nowhere, for a bundled one without a mirror."""
+    mirrors = os.environ.get("LABUTILS_MIRROR", "").strip()
+    if not mirrors:
+        return [file.origin] if file.remote else []
+    # A folder is looked for first: its name may hold spaces.
+    given = [mirrors] if Path(mirrors).is_dir() else [text for text in re.split(r"[\s,]+", mirrors) if text]
+    return [f"{_as_address(text).rstrip('/')}/{file.path.name}" for text in given]
+
+
+def _as_address(mirror: str) -> str:
+    if re.match(r"(https?|ftp|file)://", mirror):
+        return mirror
+    folder = Path(mirror).expanduser()
+    if not folder.is_dir():
+        raise WeightsError(f"LABUTILS_MIRROR names {mirror!r}, which is neither an address (https://...) nor a folder")
+    return folder.absolute().as_uri()
 
 
 _BUNDLED_WAY_OUT = "It comes with labutils: restore it from the repository, or set LABUTILS_DATA to the folder data/."
@@ -293,62 +390,12 @@ def _way_out(file: WeightFile) -> str:
     return f"Get it with: labutils weights fetch {file.name}" if file.remote else _BUNDLED_WAY_OUT
 
 
-def _out_of_reach(url: str, file: WeightFile, reason: object) -> WeightsError:
+def _out_of_reach(file: WeightFile, reason: Exception) -> WeightsError:
+    kept = ""
+    if started := downloads.started(file.path):
+        kept = f" {readable(started[0])} of it are here; the same command goes on from there."
     return WeightsError(
-        f"cannot download {file.path.name} ({file.size}) from {url}: {reason}. Ways on: use the weights "
+        f"cannot download {file.path.name} ({file.size}) from {reason}.{kept} Ways on: use the weights "
         f"that come with labutils (weights='bundled'); copy the file from elsewhere to {file.path.parent}; or name a "
-        "server that has it in LABUTILS_MIRROR."
+        "server or folder that has it in LABUTILS_MIRROR."
     )
-
-
-def _require_answer(url: str, file: WeightFile) -> None:
-    """Raise at once when nothing answers at `url`.
-
-    The question is asked in a thread of its own because looking up a host's name obeys no timeout, and through urllib
-    because that honours the proxies that the download will use.
-    """
-    outcome: list[BaseException | None] = []
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
-            outcome.append(None)
-        except urllib.error.HTTPError:
-            outcome.append(None)  # An answer, if not to this question: some servers refuse HEAD. The download will say.
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    error = outcome[0] if outcome else TimeoutError(f"no answer within {PROBE_SECONDS:g} s")
-    if error is not None:
-        raise _out_of_reach(url, file, getattr(error, "reason", error)) from error
-
-
-def _download(url: str, file: WeightFile) -> None:
-    """Fetch with Keras's downloader (progress bar, digest) into a folder of its own; move into place when complete."""
-    import keras
-
-    algorithm, _, expected = file.digest.partition(":")
-    hashed = {} if file.digest == CHECKSUMS_INSIDE else {"file_hash": expected, "hash_algorithm": algorithm}
-    try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=file.path.parent) as folder, _stall_limit():
-            complete = keras.utils.get_file(file.path.name, url, cache_dir=folder, cache_subdir="", **hashed)
-            if not hashed and (damage := _lacking(Path(complete), file) or _altered(Path(complete), file)):
-                raise ValueError(f"what came is damaged: {damage}")
-            os.replace(complete, file.path)
-    except Exception as error:  # get_file raises bare Exception for what the server said.
-        raise _out_of_reach(url, file, error) from error
-
-
-@contextmanager
-def _stall_limit() -> Iterator[None]:
-    """Give new sockets a timeout; Keras's downloader takes none itself."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -541,7 +541,7 @@ class TestChoice:
         path = self.put_imagenet()
         path.write_bytes(path.read_bytes()[:-1000])
         assert ViT().output_shape == (None, 3)
-        with pytest.raises(WeightsError, match=r"cannot download ViT-B_16.*about 347 MB.*weights='bundled'"):
+        with pytest.raises(WeightsError, match=r"cannot download ViT-B_16.*331 MB.*weights='bundled'"):
             ViT(weights="imagenet")
 
     def test_variant_says_which_imagenet_file(self, capsys):
