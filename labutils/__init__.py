@@ -1,7 +1,8 @@
 """labutils: why an image classifier said what it said, and whether the answer can be trusted.
 
 The rooms, in the order in which they may import one another:
-``photos``, ``vgg16``, ``vit`` -> ``explain`` -> ``evaluate`` -> ``plots`` -> ``widgets`` -> ``course`` -> ``cli``.
+``downloads``, ``weights``, ``photos``, ``vgg16``, ``vit`` -> ``explain`` -> ``evaluate`` -> ``plots`` -> ``report`` ->
+``widgets`` -> ``course`` -> ``doctor`` -> ``cli``. ``training`` stands beside them.
 """
 
 __version__ = "0.1.0"

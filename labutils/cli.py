@@ -1,37 +1,46 @@
-"""The command line: ``labutils start | explain | build | grade | weights``.
+"""The command line: ``labutils start | explain | build | grade | weights | doctor``.
 
 Each command is a function that adds its parser and names the function that runs it; what a command needs is imported
 when it runs. A user's mistake gives one line on stderr and no traceback.
 
-Exit status: 0 done; 1 not possible (a message says why), or a check found a difference; 2 wrong usage; 130 interrupted.
+Exit status: 0 done; 1 not possible (a message says why), or a check found a difference; 2 wrong usage; 3 done for some
+photos and not for others; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from labutils import __version__
 
 if TYPE_CHECKING:
     from labutils import report
 
-DONE, NOT_POSSIBLE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, NOT_POSSIBLE, WRONG_USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 EXPLAIN_EXAMPLES = """\
 examples:
   labutils explain cat                        a sample photo, the bundled network
   labutils explain dog.jpg --classes cat,dog  the evidence for two classes
   labutils explain cat --model vit            what a Vision Transformer attends to
+  labutils explain holiday -o holiday.html    a page for each photo of a folder, and one that leads to them
   labutils explain *.jpg --model mine.keras --preprocess mobilenet_v2 --labels names.txt
+  labutils explain cat --json - --maps raw    numbers and raw maps for scripts, and no page
+
+exit status:
+  0 every photo explained; 1 none (a message says why); 2 wrong usage; 3 some photos could not be explained;
+  130 interrupted: the photos finished so far are there
 """
 
 
@@ -45,10 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         return options.run(options)
-    except KeyboardInterrupt:
-        goes_on = "; the same command goes on where it was" if options.run is grade else ""
+    except KeyboardInterrupt as stopped:
+        goes_on = "; the same command goes on where it was" if options.run in (grade, fetch_weights) else str(stopped)
         print(f"interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `| head` does. What is still unwritten goes nowhere, or Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_POSSIBLE
     except ModuleNotFoundError as error:
         return _not_possible(_missing_package(error))
     except (ValueError, OSError) as error:
@@ -77,27 +90,86 @@ def _is_root() -> bool:
 
 def explain(options: argparse.Namespace) -> int:
     """Write a report on photos."""
-    from tqdm.auto import tqdm
+    numbers = sys.stdout if options.json == Path("-") else options.json
+    # Of what else is said, by Keras too, nothing gets among the numbers.
+    with redirect_stdout(sys.stderr) if numbers is sys.stdout else nullcontext():
+        return _explain(options, numbers)
 
+
+def _explain(options: argparse.Namespace, numbers: Path | TextIO | None) -> int:
     from labutils import report
 
     _check_explain_options(options)
-    if not options.out.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {options.out.parent} to write {options.out.name} to")
     report.choose(options.methods)  # A wrong name is known before the network is built.
-    paths = [report.find_photo(photo) for photo in options.photos]
-    _check_photos(paths)
+    names = report.find_photos(options.photos)
+    targets = _targets(options, numbers, names)
+    problems = _unreadable(names)
+    if len(problems) == len(names):
+        raise ValueError(" | ".join(problems.values()))
     network = _network(options)
+    output = report.Output(
+        network, list(names), targets, lambda photos: _settings(options, network, [names[photo] for photo in photos])
+    )
+    for path, problem in problems.items():
+        output.fail(path, problem)
+        print(f"labutils: {report.printable(problem)}", file=sys.stderr)
+    failed = len(problems) + _explain_all(options, network, [path for path in names if path not in problems], output)
+    if failed == len(names):
+        return NOT_POSSIBLE
+    for what, target in (("report", targets.page), ("numbers", options.json), ("raw maps", targets.maps)):
+        if target:
+            print(f"{what}: {target}")
+    return SOME_FAILED if failed else DONE
+
+
+def _explain_all(
+    options: argparse.Namespace, network: report.Network, paths: Sequence[Path], output: report.Output
+) -> int:
+    """Explain photo after photo; returns how many could not be explained."""
+    from tqdm.auto import tqdm
+
+    from labutils import photos, report
+
     methods = report.choose(options.methods, network)
     classes = None if options.classes is None else [network.class_index(name) for name in options.classes]
-    with tqdm(total=len(paths) * len(methods) * len(classes or [0]), unit="map", leave=False) as bar:
-        explained = [report.explain_photo(network, path, methods, classes, options.layer, bar.update) for path in paths]
-    options.out.write_text(report.render(network, explained, _settings(options, network)), encoding="utf-8")
-    for photo in explained:
-        best = ", ".join(f"{label} {probability:.0%}" for label, probability in photo.predictions[:3])
-        print(f"{photo.title}: {best}")
-    print(f"report: {options.out}")
-    return DONE
+    failed, done, complete = 0, 0, False
+    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    total = len(paths) * report.work(methods, classes, options.scores)
+    with tqdm(total=total, leave=False, disable=None, bar_format=layout) as bar:
+
+        def progress(what: str, share: float) -> None:
+            bar.set_description_str(what, refresh=share == 0)  # the new work is named at once
+            bar.update(share)
+
+        try:
+            for path in paths:
+                try:
+                    photo = report.explain_photo(
+                        network,
+                        path,
+                        methods,
+                        classes,
+                        options.layer,
+                        title=output.title(path),
+                        scores=options.scores,
+                        progress=progress,
+                    )
+                except (photos.PhotoError, ArithmeticError, OSError) as error:
+                    failed += 1
+                    output.fail(path, str(error))
+                    bar.write(f"labutils: {report.printable(str(error))}", file=sys.stderr)
+                    continue
+                output.add(path, photo)
+                done += 1
+                best = ", ".join(f"{each.label} {each.probability:.0%}" for each in photo.predictions[:3])
+                bar.write(f"{photo.title}: {best}")
+            complete = True
+        except KeyboardInterrupt:
+            there = f"{done} of {len(paths)} photos finished and written" if done else "no photo was finished"
+            raise KeyboardInterrupt(f"; {there}") from None
+        finally:
+            output.finish(complete)
+    return failed
 
 
 def build(options: argparse.Namespace) -> int:
@@ -158,35 +230,109 @@ def grade(options: argparse.Namespace) -> int:
 
 def list_weights(options: argparse.Namespace) -> int:
     """Show every weight file, and whether it is on this machine."""
+    from dataclasses import asdict
+
     from labutils import weights
 
-    for file in weights.files().values():
-        state = "here" if weights.find(file.name) else "not here"
-        print(f"{file.name:<22}{file.bytes / 1e6:>8.1f} MB  {state:<9} {file.licence:<28} {file.path}")
+    known = {file: weights.state(file.name) for file in weights.files().values()}
+    if options.json:
+        rows = [{**asdict(file), "path": str(file.path), **state._asdict()} for file, state in known.items()]
+        print(json.dumps(rows, indent=2))
+        return DONE
+    for remote, title in (
+        (False, "Come with labutils:"),
+        (True, "Fetched by labutils weights fetch NAME:"),
+    ):
+        print(title)
+        for file, state in known.items():
+            if file.remote == remote:
+                print(f"  {file.name:<22}{file.size:>7}  {state.state:<11} {file.licence}")
+                if state.detail:
+                    goes_on = "; fetching it goes on from there" if state.state == "incomplete" else ""
+                    print(f"{'':<33}{state.detail}{goes_on}")
+    print(f"They lie in {weights.models_folder()} and, as Keras has them, in {weights.keras_cache()}.")
     return DONE
 
 
 def fetch_weights(options: argparse.Namespace) -> int:
-    """Download a weight file, unless it is here and intact."""
+    """Download weight files, unless they are here and intact."""
     from labutils import weights
 
-    print(weights.fetch(options.name))
-    return DONE
+    known = weights.files()
+    if not options.names:
+        there = ", ".join(f"{file.name} ({file.size})" for file in known.values() if file.remote)
+        print(f"labutils: which file? There are: {there}", file=sys.stderr)
+        return WRONG_USAGE
+    for name in options.names:
+        weights.state(name)  # A wrong name is known before the first download.
+    failed = False
+    for name in options.names:
+        try:
+            print(weights.fetch(name))
+        except weights.WeightsError as error:
+            failed = True
+            _not_possible(str(error))
+    return NOT_POSSIBLE if failed else DONE
 
 
 def verify_weights(options: argparse.Namespace) -> int:
-    """Check size and digest: of one file, or of all that are on this machine."""
+    """Check size and digest: of the files that are named, or of all that are on this machine."""
     from labutils import weights
 
-    here = [file.name for file in weights.files().values() if file.path.exists() or not file.remote]
+    known = weights.files()
+    here = [file.name for file in known.values() if file.path.exists() or not file.remote]
+    for name in options.names:
+        weights.state(name)
+    if not (options.names or here):
+        print("no weight files are here")
     damaged = False
-    for name in [options.name] if options.name else here:
+    for name in options.names or here:
         try:
             print(f"intact: {name} ({weights.verify(name)})")
         except weights.WeightsError as error:
             damaged = True
-            print(f"labutils: {error}", file=sys.stderr)
+            _not_possible(str(error))
     return NOT_POSSIBLE if damaged else DONE
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Look for what keeps the course from running here, and say what mends it."""
+    import platform
+    from dataclasses import asdict
+
+    from labutils.doctor import examine, summary
+
+    found = {}
+    if not options.json:
+        _say(f"labutils {__version__} on {platform.platform()}; this takes some seconds")
+    for title, finding in examine():
+        if not options.json:
+            said = {line for earlier in found.values() for line in earlier.mend}
+            mend = ("as above",) if finding.mend and said.issuperset(finding.mend) else finding.mend
+            _say(f"{_mark(finding.state)} {title}: {finding.says}", *(f"    {line}" for line in mend))
+        found[title] = finding
+    if options.json:
+        rows = [{"check": title, **asdict(finding)} for title, finding in found.items()]
+        print(json.dumps(rows, indent=2))
+    else:
+        _say(summary(list(found.values())))
+    return NOT_POSSIBLE if any(finding.state == "problem" for finding in found.values()) else DONE
+
+
+def _mark(state: str) -> str:
+    """A tick, an exclamation mark or a cross, in signs that the output can show."""
+    try:
+        "✓✗".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return {"ok": "+", "warning": "!", "problem": "x"}[state]
+    return {"ok": "✓", "warning": "!", "problem": "✗"}[state]
+
+
+def _say(*lines: str) -> None:
+    """Print at once; what the output cannot show, as of a photo's name, is written as its code."""
+    encoding = sys.stdout.encoding or "ascii"
+    for line in lines:
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -195,7 +341,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"labutils {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_start, _add_explain, _add_build, _add_grade, _add_weights):
+    for add in (_add_start, _add_explain, _add_build, _add_grade, _add_weights, _add_doctor):
         add(commands)
     return parser
 
@@ -215,7 +361,35 @@ def _add_explain(commands: argparse._SubParsersAction) -> None:
         epilog=EXPLAIN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a photo file, or a sample photo by name (cat)")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="a photo file, a folder of them, or a sample photo by name (cat)"
+    )
+    _add_network_options(parser)
+    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods by name (all that suit the network)")
+    parser.add_argument("--classes", type=_names, metavar="A,B", help="classes by name or number (the most probable)")
+    parser.add_argument("--layer", help="the layer that class activation maps look at (the last one that counts)")
+    parser.add_argument("--no-scores", dest="scores", action="store_false", help="leave out the maps' scores: faster")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=_page_file,
+        metavar="PAGE",
+        help="the page to write (report.html), or a folder for it; of several photos, one that leads to the pages in the "
+        "folder PAGE_files beside it",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the numbers for scripts (-: to standard output); without -o then no page",
+    )
+    parser.add_argument(
+        "--maps", type=Path, metavar="DIR", help="write the raw maps, one .npz a photo; without -o then no page"
+    )
+    parser.set_defaults(run=explain)
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="vgg16",
@@ -230,13 +404,15 @@ def _add_explain(commands: argparse._SubParsersAction) -> None:
         "keras.applications such as vgg16 or mobilenet_v2, or module:function",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="names of M.keras's classes: one a line, or a JSON list"
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="names of M.keras's classes: one a line, or a JSON list; two for a single output, that near 0 first",
     )
-    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods by name (all that suit the network)")
-    parser.add_argument("--classes", type=_names, metavar="A,B", help="classes by name or number (the most probable)")
-    parser.add_argument("--layer", help="the layer that class activation maps look at (the last one that counts)")
-    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="the page to write (report.html)")
-    parser.set_defaults(run=explain)
+    parser.add_argument("--head", metavar="NAME", help="of an M.keras with several outputs, the one to explain")
+    parser.add_argument(
+        "--custom", metavar="MODULE", help="the Python module or file with the layers of your own in M.keras"
+    )
 
 
 def _add_build(commands: argparse._SubParsersAction) -> None:
@@ -287,13 +463,32 @@ def _add_weights(commands: argparse._SubParsersAction) -> None:
     actions = commands.add_parser("weights", help="list, fetch or verify weight files").add_subparsers(
         title="actions", metavar="ACTION", required=True
     )
-    actions.add_parser("list", help="every known file").set_defaults(run=list_weights)
-    fetch = actions.add_parser("fetch", help="download a file")
-    fetch.add_argument("name")
+    listing = actions.add_parser("list", help="every known file, and whether it is here")
+    listing.add_argument("--json", action="store_true", help="for scripts")
+    listing.set_defaults(run=list_weights)
+    fetch = actions.add_parser(
+        "fetch",
+        help="download files",
+        description="Downloads files; stopped and started again, it goes on where it was. LABUTILS_MIRROR, one or several "
+        "addresses or folders, takes the place of the files' own servers.",
+    )
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="as labutils weights list names it")
     fetch.set_defaults(run=fetch_weights)
-    verify = actions.add_parser("verify", help="check size and digest")
-    verify.add_argument("name", nargs="?", help="one file (all that are here)")
+    verify = actions.add_parser(
+        "verify", help="check size and digest", description="Exit status 1 if one is damaged, or is named and not here."
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="one or several (all that are here)")
     verify.set_defaults(run=verify_weights)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="look for what keeps the course from running here, with the line that mends it",
+        description="Exit status 1 if there is a problem; warnings alone give 0.",
+    )
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(run=doctor)
 
 
 def _names(text: str) -> list[str]:
@@ -301,6 +496,12 @@ def _names(text: str) -> list[str]:
     if not names:
         raise argparse.ArgumentTypeError("at least one name is needed")
     return names
+
+
+def _page_file(text: str) -> Path:
+    """The file of a page: itself, or index.html in a folder."""
+    path = Path(text).expanduser()
+    return path / "index.html" if path.is_dir() or text.endswith(("/", os.sep)) else path
 
 
 def _number(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
@@ -341,7 +542,7 @@ def _check_explain_options(options: argparse.Namespace) -> None:
     from labutils import report
 
     built_in = options.model in report.BUILT_IN
-    for name in ("preprocess", "labels"):
+    for name in ("preprocess", "labels", "head", "custom"):
         if getattr(options, name) is not None and built_in:
             raise ValueError(f"--{name} goes with --model M.keras: {options.model} brings its own")
     if options.weights is not None and not built_in:
@@ -352,18 +553,44 @@ def _check_explain_options(options: argparse.Namespace) -> None:
         )
 
 
-def _check_photos(paths: Sequence[Path]) -> None:
-    """Read every photo once before the long work, so that a bad one is known at once, and all of them together."""
+def _targets(options: argparse.Namespace, numbers: Path | TextIO | None, names: Mapping[Path, str]) -> report.Targets:
+    """What to write where; an error for what cannot be written, or would be written over what is read."""
+    from labutils import report
+
+    page = options.out or (None if options.json or options.maps else Path("report.html"))
+    files = [path for path in (page, numbers) if isinstance(path, Path)]
+    for path in [*files, *([options.maps] if options.maps else [])]:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"the folder {path.parent} may not be written to by you; name another")
+    given = [path for name in ("model", "weights", "labels") if (path := getattr(options, name))]
+    read = {Path(path).resolve() for path in (*given, *names)}
+    for path in files:
+        if path.resolve() in read:
+            raise ValueError(f"{path} would be written over, and it is what is explained; name another file")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; name a file")
+    if len(files) == 2 and files[0].resolve() == files[1].resolve():
+        raise ValueError(f"page and numbers cannot both be written to {page}")
+    folders = [options.maps, report.pages_folder(page) if page and len(names) > 1 else None]
+    for folder in filter(None, folders):
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file, and is to be a folder; move it, or name another")
+    return report.Targets(page, numbers, options.maps)
+
+
+def _unreadable(paths: Iterable[Path]) -> dict[Path, str]:
+    """Read every photo once before the long work, so that the bad ones are known at once; what is wrong with each."""
     from labutils import photos
 
-    problems = []
+    problems = {}
     for path in paths:
         try:
             photos.load(path)
         except (ValueError, OSError) as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError(" | ".join(problems))
+            problems[path] = str(error)
+    return problems
 
 
 def _network(options: argparse.Namespace) -> report.Network:
@@ -373,24 +600,27 @@ def _network(options: argparse.Namespace) -> report.Network:
         return report.BUILT_IN[options.model](options.weights or "auto")
     if options.preprocess is None:
         print("no --preprocess given: the model gets pixel values of 0 to 255", file=sys.stderr)
-    return report.saved_network(Path(options.model), options.preprocess, options.labels)
+    return report.saved_network(
+        Path(options.model), options.preprocess, options.labels, head=options.head, custom=options.custom
+    )
 
 
-def _settings(options: argparse.Namespace, network: report.Network) -> dict[str, str]:
+def _settings(options: argparse.Namespace, network: report.Network, photos: Sequence[str]) -> dict[str, str]:
     from labutils import report
 
-    given = [
-        f"--{name}={value}" for name in ("model", "weights", "labels", "layer") if (value := getattr(options, name))
-    ]
+    names = ("model", "weights", "labels", "head", "custom", "layer")
+    given = [f"--{name}={value}" for name in names if (value := getattr(options, name))]
     if options.model not in report.BUILT_IN:
         given.append(f"--preprocess={network.preparation}")
     if options.classes:
         given.append(f"--classes={','.join(options.classes)}")
     if options.methods:
         given.append(f"--methods={','.join(options.methods)}")
+    if not options.scores:
+        given.append("--no-scores")
     height, width = network.size
     return {
-        "Command": shlex.join(["labutils", "explain", *options.photos, *given]),
+        "Command": shlex.join(["labutils", "explain", *(photos if len(photos) == 1 else options.photos), *given]),
         "Network": network.title,
         "Preprocessing": network.preparation,
         "Photos as the network sees them": f"{height} × {width} pixels, stretched",

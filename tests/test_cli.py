@@ -1,5 +1,6 @@
 """The command line: what it does, what it says when it cannot, and its exit status."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labutils import cli, weights
+from labutils import cli, doctor, weights
 from labutils.cli import main
+from labutils.doctor import Finding
 
 
 @pytest.fixture
@@ -56,8 +58,7 @@ class TestUsage:
             main(["--help"])
         assert stopped.value.code == 0
         offered = capsys.readouterr().out
-        assert all(command in offered for command in ("start", "explain", "build", "weights"))
-        assert "doctor" not in offered
+        assert all(command in offered for command in ("start", "explain", "build", "grade", "weights", "doctor"))
 
     def test_interrupt(self, monkeypatch, capsys):
         def interrupted(name):
@@ -65,6 +66,7 @@ class TestUsage:
 
         monkeypatch.setattr(weights, "fetch", interrupted)
         assert main(["weights", "fetch", "vgg16"]) == cli.INTERRUPTED
+        assert capsys.readouterr().err == "interrupted; the same command goes on where it was\n"
 
     def test_as_a_module(self):
         done = subprocess.run([sys.executable, "-m", "labutils", "--version"], capture_output=True, text=True)
@@ -76,12 +78,14 @@ class TestUsage:
             raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
         monkeypatch.setattr(weights, "fetch", fetch)
-        assert refused(capsys, "weights", "fetch", "x") == "tensorflow is not installed: pip install 'labutils[cpu]'"
+        assert (
+            refused(capsys, "weights", "fetch", "vgg16") == "tensorflow is not installed: pip install 'labutils[cpu]'"
+        )
 
 
 class TestExplain:
     def test_sample_photo_on_the_bundled_network(self, here, capsys):
-        assert main(["explain", "cat", "--methods", "grad_cam,saliency"]) == cli.DONE
+        assert main(["explain", "cat", "--methods", "grad_cam,saliency", "--no-scores"]) == cli.DONE
         page = (here / "report.html").read_text(encoding="utf-8")
         assert "Grad-CAM" in page
         assert "Saliency" in page
@@ -97,6 +101,7 @@ class TestExplain:
         page = (here / "mine.html").read_text(encoding="utf-8")
         assert "Why “bee”" in page
         assert "Why “cow”" in page
+        assert page.count("Control: pixels at random") == 2
         assert "--preprocess=scale01" in page
 
     @pytest.fixture
@@ -112,7 +117,7 @@ class TestExplain:
         return "vit.weights.h5"
 
     def test_vit(self, here, small_vit, photo):
-        methods = ["--methods", "attention_rollout,grad_cam", "--classes", "thing 3"]
+        methods = ["--methods", "attention_rollout,grad_cam", "--classes", "thing 3", "--no-scores"]
         assert main(["explain", photo, "--model", "vit", "--weights", small_vit, *methods]) == cli.DONE
         page = (here / "report.html").read_text(encoding="utf-8")
         for text in (
@@ -127,7 +132,7 @@ class TestExplain:
     def test_vgg16_by_name_is_the_default(self, here, photo, capsys):
         pages = []
         for model in ([], ["--model", "vgg16", "--weights", "bundled"]):
-            assert main(["explain", photo, *model, "--methods", "grad_cam"]) == cli.DONE
+            assert main(["explain", photo, *model, "--methods", "grad_cam", "--no-scores"]) == cli.DONE
             pages.append(capsys.readouterr().out.splitlines()[-2])
         assert pages[0] == pages[1]
 
@@ -141,7 +146,17 @@ class TestExplain:
         import shlex
 
         pictures = []
-        command = ["explain", photo, "--model", model, "--preprocess", "scale01", "--methods", "grad_cam,saliency"]
+        command = [
+            "explain",
+            photo,
+            "--model",
+            model,
+            "--preprocess",
+            "scale01",
+            "--methods",
+            "saliency",
+            "--no-scores",
+        ]
         for _ in range(2):
             assert main(command) == cli.DONE
             page = (here / "report.html").read_text(encoding="utf-8")
@@ -158,6 +173,7 @@ class TestExplain:
             (["photo.png", "--model", "m.keras", "--preprocess", "vgg"], "no preprocessing 'vgg'"),
             (["photo.png", "--model", "m.keras", "--classes", "7"], "class 7 is out of range"),
             (["photo.png", "--model", "photo.png"], "is not a model that Keras can load"),
+            (["photo.png", "--custom", "own.py"], "--custom goes with --model M.keras: vgg16 brings its own"),
             (["photo.png", "--model", "vti"], "there is no model file vti; --model is vgg16, vit, or a file"),
             (["photo.png", "--labels", "x.txt"], "--labels goes with --model M.keras: vgg16 brings its own"),
             (["photo.png", "--model", "vit", "--preprocess", "none"], "--preprocess goes with --model M.keras: vit"),
@@ -165,7 +181,7 @@ class TestExplain:
             (["photo.png", "--methods", "saliency,attention_map"], "attention_map reads attention, and VGG16, bundled"),
             (["photo.png", "--weights", "imagnet"], "weights must be 'auto', 'bundled'"),
             (["photo.png", "-o", "nowhere/report.html"], "there is no folder nowhere"),
-            (["photo.png", "no.jpg", "neither.jpg"], "no.jpg.* | .*neither.jpg"),
+            (["no.jpg", "neither.jpg"], "no.jpg.* | .*neither.jpg"),
         ],
     )
     def test_not_possible(self, here, model, photo, capsys, arguments, message):
@@ -175,8 +191,8 @@ class TestExplain:
         assert message.split(".* | .*")[0] in refused(capsys, "explain", *arguments)
         assert not (here / "report.html").exists()
 
-    def test_all_bad_photos_are_named_at_once(self, photo, capsys):
-        line = refused(capsys, "explain", photo, "no.jpg", "neither.jpg")
+    def test_all_bad_photos_are_named_at_once(self, here, capsys):
+        line = refused(capsys, "explain", "no.jpg", "neither.jpg")
         assert "no.jpg" in line
         assert "neither.jpg" in line
 
@@ -254,17 +270,46 @@ class TestWeights:
         return here / "models" / "a.h5"
 
     def test_list(self, bundled, capsys):
+        part = bundled.parents[1] / "keras" / "models" / f"{weights.REMOTE['vgg16-imagenet'].file}.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(bytes(3 * 2**20))
         assert main(["weights", "list"]) == cli.DONE
-        lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-        assert " here " in lines["a"]
-        assert " not here " in lines["vgg16-imagenet"]
+        said = capsys.readouterr().out
+        lines = {line.split()[0]: line for line in said.splitlines()}
+        assert lines["a"].split()[1:5] == ["0", "kB", "here", "MIT"]
+        assert " 528 MB  incomplete " in lines["vgg16-imagenet"]
+        assert "3 MB of 528 MB are here; fetching it goes on from there" in said
+        assert " not here " in lines["imagenet-classes"]
 
-    def test_fetch_prints_the_path(self, bundled, capsys):
-        assert main(["weights", "fetch", "a"]) == cli.DONE
-        assert capsys.readouterr().out == f"{bundled}\n"
+    def test_list_for_scripts(self, bundled, capsys):
+        bundled.write_bytes(b"ab")
+        assert main(["weights", "list", "--json"]) == cli.DONE
+        rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+        assert rows["a"]["state"] == "damaged"
+        assert rows["a"]["path"] == str(bundled)
+        assert rows["vgg16-imagenet"]["state"] == "not here"
+        assert rows["vgg16-imagenet"]["bytes"] == 553_467_096
 
-    def test_fetch_out_of_reach(self, bundled, capsys):
-        assert "cannot download imagenet_class_index.json" in refused(capsys, "weights", "fetch", "imagenet-classes")
+    def test_fetch_prints_the_paths(self, bundled, capsys):
+        assert main(["weights", "fetch", "a", "a"]) == cli.DONE
+        assert capsys.readouterr().out == f"{bundled}\n{bundled}\n"
+
+    def test_fetch_goes_on_with_the_others(self, bundled, capsys):
+        assert main(["weights", "fetch", "imagenet-classes", "a"]) == cli.NOT_POSSIBLE
+        said = capsys.readouterr()
+        assert said.out == f"{bundled}\n"
+        assert said.err.startswith("labutils: cannot download imagenet_class_index.json (35 kB)")
+        assert said.err.count("\n") == 1
+
+    def test_fetch_without_a_name_says_what_there_is(self, bundled, capsys):
+        assert main(["weights", "fetch"]) == cli.WRONG_USAGE
+        assert "which file? There are: vgg16-imagenet (528 MB), " in capsys.readouterr().err
+
+    @pytest.mark.parametrize("action", ["fetch", "verify"])
+    def test_unknown_name_is_known_before_anything_is_done(self, bundled, capsys, action):
+        assert "no weight file is called 'b'; there are: a, vgg16-imagenet" in refused(
+            capsys, "weights", action, "a", "b"
+        )
 
     def test_verify(self, bundled, capsys):
         assert main(["weights", "verify"]) == cli.DONE
@@ -274,6 +319,73 @@ class TestWeights:
         assert "a.h5 is damaged" in refused(capsys, "weights", "verify", "a")
 
     def test_verify_what_is_not_there(self, bundled, capsys):
-        assert "is not on this machine" in refused(capsys, "weights", "verify", "vgg16-imagenet")
+        assert main(["weights", "verify", "vgg16-imagenet", "a"]) == cli.NOT_POSSIBLE
+        said = capsys.readouterr()
+        assert "vgg16-imagenet is not on this machine" in said.err
+        assert "intact: a" in said.out
         bundled.unlink()
         assert "a is not on this machine" in refused(capsys, "weights", "verify")
+
+
+class TestDoctor:
+    @pytest.fixture
+    def checks(self, monkeypatch):
+        """Three checks, one of each kind."""
+        checks = {
+            "Paint": lambda: Finding("ok", "is dry"),
+            "Roof": lambda: Finding("warning", "leaks", ("buy a bucket", "buy a roof")),
+            "TensorFlow": lambda: Finding("problem", "is out for lunch", ("wait",)),
+        }
+        monkeypatch.setattr(doctor, "CHECKS", checks)
+        return checks
+
+    def test_a_line_for_each_check_and_those_that_mend_below(self, checks, capsys):
+        assert main(["doctor"]) == cli.NOT_POSSIBLE
+        assert capsys.readouterr().out.splitlines()[1:] == [
+            "✓ Paint: is dry",
+            "! Roof: leaks",
+            "    buy a bucket",
+            "    buy a roof",
+            "✗ TensorFlow: is out for lunch",
+            "    wait",
+            "1 problem and 1 warning: mend them with the lines below them, then run labutils doctor again.",
+        ]
+
+    def test_lines_that_mend_several_things_are_said_once(self, checks, capsys):
+        checks["TensorFlow"] = checks["Roof"]
+        main(["doctor"])
+        assert capsys.readouterr().out.splitlines()[3:7] == [
+            "    buy a bucket",
+            "    buy a roof",
+            "! TensorFlow: leaks",
+            "    as above",
+        ]
+
+    def test_warnings_are_no_failure(self, checks, capsys):
+        checks["TensorFlow"] = lambda: None
+        assert main(["doctor"]) == cli.DONE
+        assert capsys.readouterr().out.endswith(
+            "! Roof: leaks\n    buy a bucket\n    buy a roof\nThe course runs here; 1 warning to look at.\n"
+        )
+
+    def test_all_well(self, checks, capsys):
+        checks |= {"Roof": lambda: None, "TensorFlow": lambda: Finding("ok", "computes")}
+        assert main(["doctor"]) == cli.DONE
+        assert capsys.readouterr().out.endswith("All is well: labutils start opens the course.\n")
+
+    def test_for_scripts(self, checks, capsys):
+        assert main(["doctor", "--json"]) == cli.NOT_POSSIBLE
+        assert json.loads(capsys.readouterr().out) == [
+            {"check": "Paint", "state": "ok", "says": "is dry", "mend": []},
+            {"check": "Roof", "state": "warning", "says": "leaks", "mend": ["buy a bucket", "buy a roof"]},
+            {"check": "TensorFlow", "state": "problem", "says": "is out for lunch", "mend": ["wait"]},
+        ]
+
+    def test_terminal_that_knows_few_signs(self, checks, monkeypatch):
+        checks["Paint"] = lambda: Finding("ok", "Foto größer als 貓.jpg")
+        terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        main(["doctor"])
+        said = terminal.buffer.getvalue().decode("cp1252").splitlines()
+        assert said[1:3] == ["+ Paint: Foto größer als \\u8c93.jpg", "! Roof: leaks"]
+        assert "x TensorFlow: is out for lunch" in said

@@ -14,6 +14,7 @@ PACKAGE = Path(labutils.__file__).parent
 
 # Each room may import those before it, and itself.
 ROOMS = [
+    "downloads",
     "weights",
     "photos",
     "datasets",
@@ -27,6 +28,7 @@ ROOMS = [
     "report",
     "widgets",
     "course",
+    "doctor",
     "cli",
 ]
 BESIDE = {"training": "cli"}  # Rooms that nothing imports, and the room at whose place they stand.

@@ -188,7 +188,7 @@ class TestPreprocessing:
         ("name", "message"),
         [
             ("vgg", "no preprocessing 'vgg'; there are: none, scale01, vit, .*mobilenet_v2.* or module:function"),
-            ("no_such_module:f", "cannot import the preprocessing no_such_module:f: No module"),
+            ("no_such_module:f", "--preprocess cannot import no_such_module: No module"),
             ("json:no_such_function", "cannot import .* no attribute"),
         ],
     )
@@ -232,7 +232,7 @@ class TestSavedNetwork:
         (tmp_path / "text.keras").write_text("hello")
         for file, message in [
             ("vectors", "does not take photos"),
-            ("images", "is not a classifier"),
+            ("images", r"cannot be explained: .* has an output of shape"),
             ("text", "is not a model that Keras can load"),
         ]:
             with pytest.raises(ValueError, match=message):
@@ -244,7 +244,9 @@ class TestSavedNetwork:
 class TestExplainPhoto:
     def test_maps_are_those_of_explain(self, network, photo):
         done = []
-        explained = report.explain_photo(network, photo, report.choose(FAST), [2, 0], step=lambda: done.append(1))
+        explained = report.explain_photo(
+            network, photo, report.choose(FAST), [2, 0], progress=lambda what, share: done.append((what, share))
+        )
         image = photos.load(photo, (24, 24))[np.newaxis] / np.float32(255)
         assert [evidence.label for evidence in explained.evidence] == ["cow", "ant"]
         for evidence, index in zip(explained.evidence, [2, 0], strict=True):
@@ -252,11 +254,16 @@ class TestExplainPhoto:
                 expected = getattr(explain, name)(network.model, image, index)[0]
                 np.testing.assert_allclose(one.values, expected, rtol=1e-5, atol=1e-7)
                 assert (one.forward, one.backward) == (1, 1)
-        assert len(done) == 4
+        assert sum(share for _, share in done) == pytest.approx(report.work(FAST, [2, 0], scores=True))
+        assert dict.fromkeys(what for what, _ in done) == dict.fromkeys(
+            ["photo.png, Grad-CAM", "photo.png, Gradient × input", "photo.png, scores"]
+        )
 
     def test_every_method_on_a_transformer(self, transformer, photo):
         """All that suit it give a map; those that do not, asked for by name, a map or the reason."""
-        (evidence,) = report.explain_photo(transformer, photo, report.choose(None, transformer), [1]).evidence
+        (evidence,) = report.explain_photo(
+            transformer, photo, report.choose(None, transformer), [1], scores=False
+        ).evidence
         for one in evidence.maps:
             assert one.problem == ""
             assert one.values.shape == (16, 24)
@@ -264,7 +271,9 @@ class TestExplainPhoto:
         rollout = explain.attention_rollout(transformer.model, transformer.prepare(photos.load(photo, (16, 24))[None]))
         np.testing.assert_allclose(evidence.maps[1].values, rollout[0], rtol=1e-5)
         lrp, guided = (
-            report.explain_photo(transformer, photo, report.choose(["lrp", "guided_backprop"], transformer))
+            report.explain_photo(
+                transformer, photo, report.choose(["lrp", "guided_backprop"], transformer), scores=False
+            )
             .evidence[0]
             .maps
         )
@@ -274,19 +283,24 @@ class TestExplainPhoto:
 
     def test_predictions_in_order_and_the_top_class_by_default(self, network, photo):
         explained = report.explain_photo(network, photo, report.choose(["saliency"]))
-        shares = [probability for _, probability in explained.predictions]
+        shares = [prediction.probability for prediction in explained.predictions]
         assert shares == sorted(shares, reverse=True)
-        assert [evidence.label for evidence in explained.evidence] == [explained.predictions[0][0]]
+        assert [network.labels[prediction.class_index] for prediction in explained.predictions] == [
+            prediction.label for prediction in explained.predictions
+        ]
+        assert [evidence.label for evidence in explained.evidence] == [explained.predictions[0].label]
         assert explained.evidence[0].probability == shares[0]
 
     def test_picture_keeps_its_proportions(self, network, tmp_path, photo):
-        assert report.explain_photo(network, photo, []).picture.shape == (30, 40, 3)
+        assert report.explain_photo(network, photo, [], scores=False).picture.shape == (30, 40, 3)
         Image.new("RGB", (2000, 1000)).save(tmp_path / "large.jpg")
-        assert report.explain_photo(network, tmp_path / "large.jpg", []).picture.shape == (320, 640, 3)
+        assert report.explain_photo(network, tmp_path / "large.jpg", [], scores=False).picture.shape == (320, 640, 3)
 
     def test_method_that_is_not_possible_says_so(self, photo):
         flat = Network("flat", small_model(spatial=False), "scale01", tuple("abcd"))
-        cam, saliency = report.explain_photo(flat, photo, report.choose(["grad_cam", "saliency"])).evidence[0].maps
+        cam, saliency = (
+            report.explain_photo(flat, photo, report.choose(["grad_cam", "saliency"]), scores=False).evidence[0].maps
+        )
         assert cam.values is None
         assert cam.problem
         assert saliency.values.shape == (24, 24)
@@ -297,14 +311,16 @@ class TestExplainPhoto:
         pixels = np.random.default_rng(1).integers(0, 256, (side, side), dtype="uint8")
         Image.fromarray(pixels).save(tmp_path / "digit.png")
         (one,) = (
-            report.explain_photo(digits, tmp_path / "digit.png", report.choose(["occlusion"]), [1]).evidence[0].maps
+            report.explain_photo(digits, tmp_path / "digit.png", report.choose(["occlusion"]), [1], scores=False)
+            .evidence[0]
+            .maps
         )
         image = pixels[np.newaxis, ..., np.newaxis] / np.float32(255)
         expected = explain.occlusion(digits.model, image, 1, patch=patch, stride=stride)[0]
         np.testing.assert_allclose(one.values, expected, rtol=1e-4, atol=1e-6)
 
     def test_level_that_says_nothing_is_not_coloured(self, network, photo):
-        (one,) = report.explain_photo(network, photo, report.choose(["rise"])).evidence[0].maps
+        (one,) = report.explain_photo(network, photo, report.choose(["rise"]), scores=False).evidence[0].maps
         expected = explain.rise(
             network.model, network.prepare(photos.load(photo, (24, 24))[None]), **one.method.options
         )
@@ -313,7 +329,7 @@ class TestExplainPhoto:
 
     def test_gap_of_methods_that_promise_a_sum(self, network, photo):
         methods = report.choose(["lrp", "integrated_gradients", "saliency"])
-        lrp, integrated, saliency = report.explain_photo(network, photo, methods, [2]).evidence[0].maps
+        lrp, integrated, saliency = report.explain_photo(network, photo, methods, [2], scores=False).evidence[0].maps
         image = network.prepare(photos.load(photo, (24, 24))[np.newaxis])
         logits = open_model(network.model).logits(np.concatenate([image, np.zeros_like(image)]))[:, 2]
         assert lrp.values.sum() - lrp.gap == pytest.approx(logits[0], rel=1e-3)
@@ -324,28 +340,79 @@ class TestExplainPhoto:
         with pytest.raises(ValueError, match="map"):
             report.explain_photo(network, photo, report.choose(["grad_cam"]), layer="mapz")
 
-    def test_sample_names_and_files(self, photo, monkeypatch):
-        assert report.find_photo("cat") == photos.sample_path("cat")
-        assert report.find_photo(str(photo)) == photo
-        monkeypatch.chdir(photo.parent)
-        photo.rename(photo.parent / "cat")
-        assert report.find_photo("cat") == Path("cat")
+    def test_map_with_values_that_are_no_numbers_is_left_out(self, network, photo, monkeypatch):
+        monkeypatch.setattr(explain, "saliency", lambda model, images, classes: np.full((1, 24, 24), np.nan, "float32"))
+        (evidence,) = report.explain_photo(network, photo, report.choose(["saliency", "grad_cam"])).evidence
+        assert evidence.maps[0].problem == "its map has NaN or infinite values"
+        assert evidence.scores.maps[0] is None
+        assert evidence.scores.maps[1] is not None
+
+    def test_whatever_a_method_raises_is_its_own_problem(self, network, photo, monkeypatch):
+        def broken(*given, **options):
+            raise RuntimeError("Graph execution error:\nlots of lines")
+
+        monkeypatch.setattr(explain, "saliency", broken)
+        saliency, cam = report.explain_photo(network, photo, report.choose(["saliency", "grad_cam"])).evidence[0].maps
+        assert saliency.problem == "Graph execution error:"
+        assert cam.values is not None
+
+    def test_network_without_an_answer(self, network, photo):
+        network.model.set_weights([np.full(weight.shape, 1e30) for weight in network.model.weights])
+        with pytest.raises(ArithmeticError, match=r"small\.keras answers with NaN"):
+            report.explain_photo(network, photo, report.choose(["saliency"]))
+
+    def test_large_photos_go_through_in_small_batches(self, monkeypatch, photo):
+        """A batch of 64 photos of 1000 x 1000 pixels would not fit into a laptop's memory."""
+        large = Network("large", small_model(side=1000), "scale01", tuple("abcd"))
+        given = {}
+
+        def occlusion(model, images, classes, *, patch=16, stride=8, batch_size=64, progress=None):
+            given.update(patch=patch, stride=stride, batch_size=batch_size)
+            return np.zeros((1, 1000, 1000), "float32")
+
+        monkeypatch.setattr(explain, "occlusion", occlusion)
+        report.explain_photo(large, photo, report.choose(["occlusion"]), scores=False)
+        assert given == {"patch": 71, "stride": 35, "batch_size": 3}
+
+
+class TestFindPhotos:
+    def test_files_folders_and_samples_each_once(self, photo, monkeypatch):
+        folder = photo.parent
+        monkeypatch.chdir(folder)
+        for name in ("b.JPG", "a.webp", "damaged.heic", "notes.txt", ".hidden.png"):
+            (folder / name).write_text("x")
+        (folder / "deeper.png").mkdir()
+        found = report.find_photos(["cat", ".", "photo.png", "gone.jpg"])
+        assert found == {
+            photos.sample_path("cat"): "cat",
+            **{Path(name): name for name in ("a.webp", "b.JPG", "damaged.heic", "photo.png", "gone.jpg")},
+        }
+        (folder / "cat").write_text("")
+        assert report.find_photos(["cat"]) == {Path("cat"): "cat"}
+
+    def test_pattern_that_the_command_line_left_alone(self, photo):
+        assert list(report.find_photos([str(photo.parent / "*.png")])) == [photo]
+        assert list(report.find_photos(["no*.png"])) == [Path("no*.png")]
+
+    def test_folder_without_photos(self, tmp_path):
+        with pytest.raises(photos.PhotoError, match="is a folder without photos; its subfolders are not read"):
+            report.find_photos([str(tmp_path)])
 
 
 HOSTILE = "<script>alert(1)</script>\"'&.png"
 
 
-class TestPage:
-    @pytest.fixture
-    def html(self, network, photo):
-        name = HOSTILE.replace("/", "")
-        hostile = photo.with_name(name)
-        photo.rename(hostile)
-        labels = ("<b>ant</b>", '"bee" onload="x', "{{ 1 + 1 }}", "dog")
-        network = Network("<i>net</i>", network.model, "scale01", labels)
-        explained = report.explain_photo(network, hostile, report.choose(FAST), [0, 1, 2])
-        return report.render(network, [explained], {"Command": f"labutils explain {name}"})
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    hostile = tmp_path_factory.mktemp("photos") / HOSTILE.replace("/", "")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype="uint8")).save(hostile)
+    labels = ("<b>ant</b>", '"bee" onload="x', "{{ 1 + 1 }}", "dog")
+    network = Network("<i>net</i>", small_model(), "scale01", labels)
+    explained = report.explain_photo(network, hostile, report.choose(FAST), [0, 1, 2])
+    return report.render(network, explained, {"Command": f"labutils explain {hostile.name}"})
 
+
+class TestPage:
     def test_words_from_outside_are_text(self, html):
         page = Tags(html)
         assert len(page.all("script")) == 1
@@ -384,8 +451,10 @@ class TestPage:
             report.Map(method, None, "no <layer>", 0.1, 0, 0),
         ]
         picture = np.zeros((24, 24, 3), "uint8")
-        photo = report.ExplainedPhoto("p", picture, [("ant", 1.0)], [report.Evidence(0, "ant", 1.0, maps)])
-        page = Tags(report.render(network, [photo], {}))
+        photo = report.ExplainedPhoto(
+            "p", picture, [report.Prediction(0, "ant", 1.0)], [report.Evidence(0, "ant", 1.0, maps)]
+        )
+        page = Tags(report.render(network, photo, {}))
         assert "zero everywhere" in page.text
         assert "Not possible here: no <layer>" in page.text
         assert not any(image["alt"].startswith("Grad-CAM") for image in page.all("img"))
@@ -398,8 +467,8 @@ def test_pictures_of_few_pixels_are_shown_as_they_are(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "digit.png")
     Image.fromarray(np.kron(pixels, np.ones((9, 9), "uint8"))).save(tmp_path / "large.png")
     for name, css, kind in (("digit", "photo small", "png"), ("large", "photo", "jpeg")):
-        explained = report.explain_photo(digits, tmp_path / f"{name}.png", report.choose(FAST))
-        page = Tags(report.render(digits, [explained], {}))
+        explained = report.explain_photo(digits, tmp_path / f"{name}.png", report.choose(FAST), scores=False)
+        page = Tags(report.render(digits, explained, {}))
         (section,) = page.all("section")
         assert section["class"] == css
         address = page.all("img")[0]["src"]
@@ -416,7 +485,7 @@ def test_page_in_a_browser(network, photo, tmp_path):
 
     explained = report.explain_photo(network, photo, report.choose(FAST))
     page_file = tmp_path / "report.html"
-    page_file.write_text(report.render(network, [explained], {"Command": "x" * 200}), encoding="utf-8")
+    page_file.write_text(report.render(network, explained, {"Command": "x" * 200}), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         phone = browser.new_page(viewport={"width": 390, "height": 844})
@@ -425,11 +494,18 @@ def test_page_in_a_browser(network, photo, tmp_path):
         phone.on("pageerror", lambda error: problems.append(str(error)))
         phone.goto(page_file.as_uri())
         assert phone.evaluate("document.documentElement.scrollWidth") == 390
-        phone.locator(".slider input").fill("100")
+        phone.locator(".slider input").first.fill("100")
         assert phone.evaluate("getComputedStyle(document.querySelector('.stack img')).opacity") == "1"
+        phone.locator(".card .stack").first.press("Enter")
+        assert phone.locator("dialog").get_attribute("aria-label") == "Grad-CAM"
+        phone.keyboard.press("ArrowRight")
+        assert phone.locator("dialog").get_attribute("aria-label") == "Gradient × input"
+        assert phone.locator("dialog .says").is_visible()
+        phone.keyboard.press("Escape")
+        assert not phone.locator("dialog").is_visible()
         assert problems == []
         plain = browser.new_context(java_script_enabled=False).new_page()
         plain.goto(page_file.as_uri())
-        assert not plain.locator(".slider").is_visible()
+        assert not plain.locator(".slider").first.is_visible()
         assert plain.locator(".stack img").first.is_visible()
         browser.close()

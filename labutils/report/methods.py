@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from labutils.report.network import Network
+from labutils.report.network import DEFAULT_SIDE, Network
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,11 @@ class Method:
 
 
 def _patch_that_fits(size: tuple[int, int]) -> Mapping[str, Any]:
-    """Occlusion's own patch is made for photos; one of a few pixels (a digit) has it in the same relation."""
-    if min(size) >= 64:
+    """Occlusion's own patch is made for photos of some 224 pixels; smaller and much larger ones have it in proportion."""
+    side = min(size)
+    if 64 <= side <= 2 * DEFAULT_SIDE:
         return {}
-    patch = max(1, min(size) // 4)
+    patch = max(1, side // (4 if side < 64 else 14))
     return {"patch": patch, "stride": max(1, patch // 2)}
 
 

@@ -7,9 +7,11 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 DEFAULT_SIDE = 224
 """Height and width of photos, in pixels, for models that take any."""
+
+
+def at_once(count: int, size: tuple[int, int]) -> int:
+    """How many photos of this size take the memory of `count` photos of the default size; `count` of smaller ones."""
+    return min(count, max(1, count * DEFAULT_SIDE**2 // (size[0] * size[1])))
 
 
 @dataclass(frozen=True)
@@ -37,17 +44,20 @@ class Network:
         The name of its preprocessing, as `preprocessing` takes it.
     labels : tuple of str
         A name for each output.
+    otherwise : str
+        Of a network with a single output, what it stands for near 0; empty where nobody said.
     """
 
     title: str
     model: keras.Model
     preparation: str
     labels: tuple[str, ...]
+    otherwise: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of its photos, in pixels."""
-        height, width = self.model.input_shape[1:3]
+        height, width = self.model.inputs[0].shape[1:3]
         return height or DEFAULT_SIDE, width or DEFAULT_SIDE
 
     @cached_property
@@ -61,20 +71,29 @@ class Network:
 
     def prepare(self, photos: np.ndarray) -> np.ndarray:
         """Photos (n, H, W, 3) uint8 RGB as the model takes them, (n, H, W, C) float32."""
-        if self.model.input_shape[-1] == 1:
+        if self.model.inputs[0].shape[-1] == 1:
             photos = np.rint(photos @ np.array([0.299, 0.587, 0.114]))[..., np.newaxis]
-        prepared = np.asarray(preprocessing(self.preparation)(photos.astype("float32")), dtype="float32")
+        prepare = preprocessing(self.preparation)
+        try:
+            prepared = np.asarray(prepare(photos.astype("float32")), dtype="float32")
+        except Exception as error:  # It may be someone's own function: anything may come out of it.
+            raise ValueError(f"--preprocess {self.preparation} failed: {first_line(error)}") from error
         if prepared.shape != photos.shape:
             raise ValueError(f"--preprocess {self.preparation} turned shape {photos.shape} into {prepared.shape}")
         return prepared
 
     def probabilities(self, prepared: np.ndarray) -> np.ndarray:
-        """The model's answer as probabilities, (n, classes); of a model that gives logits, their softmax."""
-        outputs = np.asarray(self.model.predict(prepared, verbose=0), dtype="float64")
-        if outputs.min() >= 0 and outputs.max() <= 1:
-            return outputs
-        exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        """The model's answer as probabilities, (n, classes); of a model that gives logits, their softmax or sigmoid.
+
+        Raises
+        ------
+        ArithmeticError
+            When the answer is no number.
+        """
+        found = open_model(self.model).probabilities(prepared)
+        if not np.isfinite(found).all():
+            raise ArithmeticError(f"{self.title} answers with NaN or infinite values")
+        return found.astype("float64")
 
     def class_index(self, wanted: str) -> int:
         """The output that a name or number stands for.
@@ -119,7 +138,14 @@ BUILT_IN: dict[str, Callable[[str | Path], Network]] = {"vgg16": vgg16_network, 
 """The networks of labutils by name; each function takes their weights."""
 
 
-def saved_network(path: Path, preparation: str | None = None, labels: Path | None = None) -> Network:
+def saved_network(
+    path: Path,
+    preparation: str | None = None,
+    labels: Path | None = None,
+    *,
+    head: str | None = None,
+    custom: str | None = None,
+) -> Network:
     """Any image classifier saved by Keras.
 
     Parameters
@@ -129,7 +155,12 @@ def saved_network(path: Path, preparation: str | None = None, labels: Path | Non
     preparation : str, optional
         As `preprocessing` takes it; None hands over pixel values of 0 to 255.
     labels : Path, optional
-        The names of the outputs: a JSON list, or text with one name a line.
+        The names of the outputs: a JSON list, or text with one name a line. A single output may have two names: that of
+        values near 0, then that of values near 1.
+    head : str, optional
+        Of a model with several outputs, the one to explain: the name of its layer.
+    custom : str, optional
+        The Python module with the user's own layers and functions that the model is made of.
 
     Raises
     ------
@@ -138,13 +169,66 @@ def saved_network(path: Path, preparation: str | None = None, labels: Path | Non
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}")
-    model = pretrained.open_saved(path)
+    with _own_classes(custom):
+        model = _one_output(_opened(path), path, head)
     _require_image_classifier(model, path)
     preparation = preparation or "none"
     preprocessing(preparation)
-    outputs = model.output_shape[-1]
-    names = _names_of(1000) if labels is None and outputs == 1000 else _read_labels(labels, outputs)
+    outputs = model.outputs[0].shape[-1]
+    if labels:
+        names = _read_labels(labels, outputs)
+    elif outputs == 1:
+        names = ("negative", "positive")
+    else:
+        names = _names_of(outputs) if outputs == 1000 else _numbered(outputs)
+    *others, last = names
+    if outputs == 1:
+        return Network(path.name, model, preparation, (last,), "".join(others))
     return Network(path.name, model, preparation, names)
+
+
+def _own_classes(module: str | None) -> AbstractContextManager:
+    """Keras finds what a module defines, registered or not, inside this context."""
+    if module is None:
+        return nullcontext()
+    import keras
+
+    own = _module(".".join(Path(module.removesuffix(".py")).parts), "--custom")  # also layers/own.py
+    return keras.saving.custom_object_scope({name: value for name, value in vars(own).items() if callable(value)})
+
+
+def _opened(path: Path) -> keras.Model:
+    """The saved model; an error that says how to mend it where that is known."""
+    try:
+        return pretrained.open_saved(path)
+    except ValueError as error:
+        text = str(error)
+        if "Could not locate" in text:
+            own = text.partition("Could not locate")[2].partition("'")[2].partition("'")[0]
+            raise ValueError(
+                f"{path} is made of {own}, which Keras does not know; name the Python module that defines it: "
+                "--custom MODULE"
+            ) from error
+        if "Lambda" in text and "safe_mode" in text:
+            raise ValueError(
+                f"{path} has a Lambda layer, whose code would be run from the file; if you trust it, put the line "
+                "keras.config.enable_unsafe_deserialization() into a Python file own.py, and add --custom own.py"
+            ) from error
+        raise
+
+
+def _one_output(model: keras.Model, path: Path, wanted: str | None) -> keras.Model:
+    """The model as it is, or cut down to the wanted one of its outputs."""
+    import keras
+
+    names = getattr(model, "output_names", None) or []
+    if wanted is None:
+        if len(names) > 1:
+            raise ValueError(f"{path} has {len(names)} outputs; choose one: --head {' or --head '.join(names)}")
+        return model
+    if wanted not in names:
+        raise ValueError(f"{path} has no output {wanted!r}; it has: {', '.join(names)}")
+    return keras.Model(model.inputs, model.outputs[names.index(wanted)], name=model.name)
 
 
 def preprocessing(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -186,36 +270,44 @@ def preprocessing(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 def _imported(name: str) -> Callable[[np.ndarray], np.ndarray]:
     module, _, function = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # A console script does not look in the current folder by itself.
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # Importing runs someone's code: anything may come out of it.
-        raise ValueError(f"cannot import the preprocessing {name}: {_first_line(error)}") from error
+    found = getattr(_module(module, "--preprocess"), function, None)
+    if found is None:
+        raise ValueError(f"cannot import the preprocessing {name}: {module} has no attribute {function!r}")
     if not callable(found):
         raise ValueError(f"the preprocessing {name} is not a function")
     return found
 
 
+def _module(name: str, option: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # A console script does not look in the current folder by itself.
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # Importing runs someone's code: anything may come out of it.
+        raise ValueError(f"{option} cannot import {name}: {first_line(error)}") from error
+
+
 def _require_image_classifier(model: keras.Model, path: Path) -> None:
-    shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if not (isinstance(shape, tuple) and len(shape) == 4 and shape[-1] in (1, 3)):
+    try:
+        open_model(model)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be explained: {first_line(error).removeprefix('model: ')}") from error
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[-1] not in (1, 3):
+        raise ValueError(f"{path} takes photos with their colours first, {shape}; colours last are needed")
+    if not (len(shape) == 4 and shape[-1] in (1, 3)):
         raise ValueError(f"{path} does not take photos of shape (n, height, width, 3 or 1); its input is {shape}")
-    if not (isinstance(outputs, tuple) and len(outputs) == 2 and outputs[-1]):
-        raise ValueError(f"{path} is not a classifier with one output of shape (n, classes); its output is {outputs}")
 
 
-def _read_labels(path: Path | None, count: int) -> tuple[str, ...]:
-    if path is None:
-        return _numbered(count)
+def _read_labels(path: Path, count: int) -> tuple[str, ...]:
     text = path.read_text(encoding="utf-8-sig")
     try:
         labels = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
     except ValueError as error:
         raise ValueError(f"{path} is neither a JSON list nor one name a line: {error}") from error
     labels = [str(label).replace("_", " ").strip() for label in labels if str(label).strip()]
-    if len(labels) != count:
-        raise ValueError(f"{path} has {len(labels)} names, but the model has {count} classes")
+    if len(labels) != count and (len(labels), count) != (2, 1):
+        raise ValueError(f"{path} has {len(labels)} names, but the model has {count} class{'es' * (count != 1)}")
     return tuple(labels)
 
 
@@ -244,5 +336,6 @@ def _plain(label: str) -> str:
     return label.replace("_", " ").strip().casefold()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in a line; its kind where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,53 +1,166 @@
-"""Explained photos to one HTML page that needs nothing else: pictures, style and script are inside it."""
+"""Explained photos to HTML pages that need nothing else: pictures, style and script are inside them."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import metadata, resources
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labutils import __version__, plots
-from labutils.report.explanation import ExplainedPhoto
+from labutils.report.explanation import ExplainedPhoto, Map, Prediction
 from labutils.report.network import Network
+from labutils.report.scores import STEPS
+
+if TYPE_CHECKING:
+    import jinja2
+
+OPACITY = 0.55
+"""How strongly a map covers the photo at first."""
 
 
-def render(network: Network, photos: Sequence[ExplainedPhoto], settings: Mapping[str, str]) -> str:
-    """The page's HTML.
+@dataclass(frozen=True)
+class Entry:
+    """One photo in the index, with the relative address of its page.
+
+    `photo` and `overlay` are data addresses of a small picture and of it under the first map that finds something;
+    `overlay` is empty where none does.
+    """
+
+    title: str
+    address: str
+    predictions: list[Prediction]
+    photo: str
+    overlay: str
+    overlay_alt: str
+    is_small: bool
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a photo's page leads to: the address of the index, and the entries beside it."""
+
+    index: str
+    previous: Entry | None = None
+    following: Entry | None = None
+
+
+def render(network: Network, photo: ExplainedPhoto, settings: Mapping[str, str], links: Links | None = None) -> str:
+    """The HTML of one photo's page.
 
     Parameters
     ----------
     network : Network
-    photos : sequence of ExplainedPhoto
+    photo : ExplainedPhoto
     settings : mapping
         What it takes to make the page again; shown as a list.
+    links : Links, optional
+        Of a page among several.
     """
+    return _template("page.html.jinja").render(
+        network=network,
+        photo=photo,
+        settings={**settings, "Versions": versions()},
+        links=links,
+        strip=_strip,
+        costs=_costs(photo),
+        score_steps=STEPS,
+    )
+
+
+def render_index(
+    network: Network,
+    entries: Sequence[Entry],
+    failed: Sequence[str],
+    count: int,
+    folder: str,
+    settings: Mapping[str, str],
+) -> str:
+    """The HTML of the page that leads to those of several photos.
+
+    Parameters
+    ----------
+    network : Network
+    entries : sequence of Entry
+        The photos whose pages are there.
+    failed : sequence of str
+        What is wrong with each of those that cannot be explained.
+    count : int
+        How many there are in all, those included that are still to come.
+    folder : str
+        The name of the pages' folder.
+    settings : mapping
+    """
+    return _template("index.html.jinja").render(
+        network=network,
+        entries=entries,
+        failed=failed,
+        count=count,
+        folder=folder,
+        settings={**settings, "Versions": versions()},
+    )
+
+
+def entry_of(photo: ExplainedPhoto, address: str, side: int = 340) -> Entry:
+    """What an index shows of a photo whose page has this address."""
+    from PIL import Image
+
+    small = Image.fromarray(photo.picture)
+    small.thumbnail((side, side))
+    picture = np.asarray(small)
+    maps = [(evidence, each) for evidence in photo.evidence for each in evidence.maps if each.values is not None]
+    evidence, shown = next(((evidence, each) for evidence, each in maps if each.shown.any()), (None, None))
+    return Entry(
+        title=photo.title,
+        address=address,
+        predictions=photo.predictions,
+        photo=_photo(picture),
+        overlay=_photo(plots.overlay_pixels(picture, shown.shown, alpha=OPACITY)) if shown else "",
+        overlay_alt=_alternative(shown, evidence.label) if shown else "",
+        is_small=_is_small(photo.picture),
+    )
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader(__package__, ""),
     )
     environment.filters |= {
+        "alternative": _alternative,
+        "area": "{:.2f}".format,
         "colours": _colours,
         "photo": _photo,
         "png": _png,
+        "sha256": _sha256,
         "small": _is_small,
         "percent": _percent,
         "seconds": _seconds,
         "number": _number,
     }
-    template = environment.from_string(resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8"))
-    return template.render(
-        network=network,
-        photos=photos,
-        settings={**settings, "Versions": _versions()},
-        where=_where,
-        strip=_strip,
-        costs=_costs(photos),
-    )
+    return environment.get_template(name)
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _alternative(shown: Map, label: str) -> str:
+    """A map in words, for those who cannot see it."""
+    return f"{shown.method.title} for {label}: {_where(shown.shown)}"
 
 
 def _colours(values: np.ndarray) -> np.ndarray:
@@ -62,10 +175,15 @@ def _strip(signed: bool) -> np.ndarray:
 
 
 def _where(values: np.ndarray) -> str:
-    """Where a map is strongest, for those who cannot see it."""
-    row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
+    row, column = strongest(values)
     across, down = (100 * (column + 0.5) / values.shape[1], 100 * (row + 0.5) / values.shape[0])
     return f"strongest {across:.0f} % of the way from left to right and {down:.0f} % from top to bottom"
+
+
+def strongest(values: np.ndarray) -> tuple[int, int]:
+    """Row and column of a map's largest magnitude."""
+    row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
+    return int(row), int(column)
 
 
 def _is_small(pixels: np.ndarray) -> bool:
@@ -105,9 +223,9 @@ def _number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _costs(photos: Sequence[ExplainedPhoto]) -> dict[str, dict[str, float]]:
+def _costs(photo: ExplainedPhoto) -> dict[str, dict[str, float]]:
     """Method -> passes and seconds of all its maps; then the sum of all methods."""
-    maps = [each for photo in photos for evidence in photo.evidence for each in evidence.maps]
+    maps = [each for evidence in photo.evidence for each in evidence.maps]
     titles = dict.fromkeys(each.method.title for each in maps)
     groups = {title: [each for each in maps if each.method.title == title] for title in titles} | {"All": maps}
     return {
@@ -116,7 +234,8 @@ def _costs(photos: Sequence[ExplainedPhoto]) -> dict[str, dict[str, float]]:
     }
 
 
-def _versions() -> str:
+def versions() -> str:
+    """What the report was made with."""
     versions = [f"labutils {__version__}"]
     for package in ("keras", "tensorflow", "tensorflow-cpu", "numpy"):
         with suppress(metadata.PackageNotFoundError):
