@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple, Union
 
 import numpy as np
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Fit = Literal["stretch", "crop", "pad"]
-Source = str | os.PathLike | bytes | bytearray | memoryview | IO[bytes]
+Source = Union[str, os.PathLike, bytes, bytearray, memoryview, IO[bytes], "Image.Image"]
 
 MAX_PIXELS = 250_000_000
 """Photos beyond this are refused from their header alone; the largest phone sensors have 200 megapixels."""
@@ -65,6 +65,9 @@ _DAMAGED = (
     struct.error,
     zlib.error,
 )
+_RAW = "is a camera's raw file, which cannot be developed here. Export it as JPEG from your photo program."
+_TIFF_SUBFILE, _REDUCED = 254, 1  # raw files are TIFFs whose first picture is marked as a reduced version of another
+_LONGEST_NAME = 255  # bytes, on every common file system
 _LITTER = {".ds_store", ".gitkeep", ".gitignore", ".ipynb_checkpoints", "thumbs.db", "desktop.ini", "readme.md"}
 _pillow_limit = threading.Lock()
 
@@ -82,7 +85,7 @@ def load(source: Source, size: tuple[int, int] | None = (224, 224), *, fit: Fit 
     Parameters
     ----------
     source
-        Path of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file; or its bytes; or an open binary file.
+        Path of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file; or its bytes; or an open binary file; or a Pillow image.
     size
         ``(height, width)`` of the result in pixels; None keeps the photo's own size.
     fit
@@ -101,12 +104,17 @@ def load(source: Source, size: tuple[int, int] | None = (224, 224), *, fit: Fit 
     PhotoError
         Not a photo, a damaged or cut-off one, or one too large to unpack. A `ValueError`.
     """
+    from PIL import Image
+
     size = _checked_size(size)
     if fit not in FITS:
         raise ValueError(f"fit is one of {', '.join(map(repr, FITS))}, not {fit!r}.")
-    name, file = _open_source(source)
-    with file:
-        rgb = _decode(file, name, size)
+    if isinstance(source, Image.Image):
+        rgb = _unpacked(source, "the given image", size)
+    else:
+        name, file = _open_source(source)
+        with file:
+            rgb = _unpacked(_opened(file, name, size), name, size)
     return np.array(rgb if size is None else _fitted(rgb, size, fit))
 
 
@@ -126,23 +134,34 @@ def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
 def _open_source(source: Source) -> tuple[str, IO[bytes]]:
     """What to call the photo in messages, and a file to read it from that may be closed."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return "the given bytes", io.BytesIO(source)
+        return "the given bytes", io.BytesIO(bytes(source))
     if isinstance(source, (str, os.PathLike)):
         return str(source), _open_path(source)
     if hasattr(source, "read"):
-        content = source.read()
+        try:
+            content = source.read()
+        except UnicodeDecodeError:
+            content = None
         if not isinstance(content, bytes):
             raise TypeError("The photo's file is open in text mode; open it with mode 'rb'.")
         return str(getattr(source, "name", "the open file")), io.BytesIO(content)
-    raise TypeError(f"A photo is given as a path, as bytes, or as an open binary file; not as {type(source).__name__}.")
+    hint = {"ndarray": " An array is loaded already.", "list": " Load one at a time.", "tuple": " Load one at a time."}
+    kind = type(source).__name__
+    raise TypeError(
+        f"A photo is given as a path, as bytes, as an open binary file or as a Pillow image; not as {kind}."
+        + hint.get(kind, "")
+    )
 
 
 def _open_path(source: str | os.PathLike) -> IO[bytes]:
     """The file, opened; or an error that says what is at that path instead."""
-    text = os.fspath(source)
-    if isinstance(text, str) and text.lower().startswith(("http://", "https://", "ftp://", "data:")):
-        raise PhotoError(f"{text} is an address, not a file. Download the photo first, then give the file's path.")
-    path = Path(os.fsdecode(text)).expanduser()
+    text = os.fsdecode(source)
+    if text.lower().startswith(("http://", "https://", "ftp://", "file://", "data:")):
+        advice = "Leave out file://" if text.lower().startswith("file:") else "Download the photo first"
+        raise PhotoError(f"{_shortened(text)} is an address, not a file. {advice}, then give the file's path.")
+    path = Path(text).expanduser()
+    if not text or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise FileNotFoundError(f"{_shortened(text)} is too long for a file's name." if text else "The path is empty.")
     try:
         if not path.exists():
             raise FileNotFoundError(_missing(path))
@@ -156,6 +175,10 @@ def _open_path(source: str | os.PathLike) -> IO[bytes]:
         return path.open("rb")
     except PermissionError as error:
         raise PermissionError(f"{path} may not be read by you: change its permissions, or copy it.") from error
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def _examples(folder: Path) -> str:
@@ -172,6 +195,8 @@ def _missing(path: Path) -> str:
     first_missing = absolute
     while not first_missing.parent.is_dir() and first_missing.parent != first_missing:
         first_missing = first_missing.parent
+    if first_missing.exists():
+        return f"There is no {path}: {first_missing} is a file, not a folder."
     folder = first_missing.parent
     message = f"There is no {path}"
     if first_missing != absolute:
@@ -205,18 +230,26 @@ def _entries(folder: Path) -> list[Path]:
 # --- decoding -------------------------------------------------------------------------------------------------------
 
 
-def _decode(file: IO[bytes], name: str, size: tuple[int, int] | None) -> Image.Image:
-    """The photo in `file` as an upright RGB image: at its own size, or smaller but well above `size`."""
-    from PIL import Image
-
+def _opened(file: IO[bytes], name: str, size: tuple[int, int] | None) -> Image.Image:
+    """Pillow's image of the photo in `file`, not unpacked; a JPEG will be unpacked smaller, but well above `size`."""
     head = file.read(1024)
     if not head:
         raise PhotoError(f"{name} is empty (0 bytes): the download or copy did not finish.")
     picture = _identify(file, name, head)
-    # Three times the asked-for size is left for the good filter; only JPEG can unpack smaller, others ignore it.
-    room = None if size is None else 3 * max(size)
-    if room is not None:
-        picture.draft(None, (room, room))
+    if size is not None:
+        picture.draft(None, (_room(size), _room(size)))  # only JPEG can unpack smaller, others ignore it
+    return picture
+
+
+def _room(size: tuple[int, int]) -> int:
+    """A photo is shrunk no further than to this many pixels before the good filter: three times the asked-for size."""
+    return 3 * max(size)
+
+
+def _unpacked(picture: Image.Image, name: str, size: tuple[int, int] | None) -> Image.Image:
+    """The picture as an upright RGB image: at its own size, or smaller but well above `size`."""
+    from PIL import Image
+
     width, height = picture.size
     if width * height > MAX_DECODED_PIXELS:
         raise PhotoError(
@@ -239,7 +272,7 @@ def _decode(file: IO[bytes], name: str, size: tuple[int, int] | None) -> Image.I
             f"{name} is damaged or its end is missing ({error}), so part of the photo would be blank. "
             "Download or copy it again, or open and save it with an image editor."
         ) from error
-    if room is not None and (factor := min(rgb.width, rgb.height) // room) > 1:
+    if size is not None and (factor := min(rgb.width, rgb.height) // _room(size)) > 1:
         rgb = rgb.reduce(factor)
     return _upright(rgb, orientation)
 
@@ -256,9 +289,14 @@ def _identify(file: IO[bytes], name: str, head: bytes) -> Image.Image:
             warnings.simplefilter("ignore")
             before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
             try:
-                return Image.open(file, formats=formats)
+                picture = Image.open(file, formats=formats)
             finally:
                 Image.MAX_IMAGE_PIXELS = before
+        if picture.format == "TIFF" and picture.tag_v2.get(_TIFF_SUBFILE, 0) & _REDUCED:
+            raise PhotoError(f"{name} {_RAW} What can be read here is only the small preview in it.")
+        return picture
+    except PhotoError:
+        raise
     except Image.DecompressionBombError as error:
         raise PhotoError(
             f"{name} claims more pixels than any camera has and was not unpacked: {error} Save a smaller copy of it."
@@ -267,46 +305,61 @@ def _identify(file: IO[bytes], name: str, head: bytes) -> Image.Image:
         raise PhotoError(f"{name} {_what_it_is(head)}") from error
     except _DAMAGED as error:
         raise PhotoError(
-            f"{name} is damaged: its header cannot be read ({error}). Download or copy it again."
+            f"{name} is damaged: its header cannot be read ({error}). Download or copy it again, or open and save it "
+            "with an image editor."
         ) from error
 
 
 def _what_it_is(head: bytes) -> str:
     """The rest of the sentence "<file> ..." for a file that Pillow does not know, from its first bytes."""
-    brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if brand[:3] in (b"hei", b"hev", b"mif", b"msf"):
+    kind = head[8:12] if head[4:8] == b"ftyp" or head[:4] == b"RIFF" else b""
+    if kind[:3] in (b"hei", b"hev", b"mif", b"msf"):
         return (
             "is a HEIC photo, as iPhones take them, which cannot be read here. Convert it to JPEG: on a Mac with "
             "Preview (File, Export), on Windows with Photos (Save as), on the phone by sharing it by mail; or set the "
             "iPhone's Camera, Formats to Most Compatible. With the package pillow-heif installed, "
             "pillow_heif.register_heif_opener() makes it readable."
         )
-    if brand[:3] == b"avi":
-        return "is an AVIF photo, which this version of Pillow cannot read (11.3 can). Save it as JPEG or PNG."
-    if brand:
+    if kind[:3] == b"avi":
+        return (
+            "is an AVIF photo that is damaged or cut off, or too new for this version of Pillow (AVIF needs 11.3). "
+            "Download or copy it again, or save it as JPEG or PNG."
+        )
+    if kind == b"crx ":
+        return _RAW
+    if kind == b"AVI " or head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3"):
         return "is a video, not a photo. Save one frame of it as JPEG or PNG."
+    if not any(head):
+        return "starts with nothing but zeros, as a copy that did not finish does. Download or copy it again."
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    tiff = (
+        "is a TIFF of a kind that cannot be read here (big-endian BigTIFF, a camera's raw file), or one that is cut off. "
+        "Save it as JPEG or PNG."
+    )
     kinds = {
         b"%pdf": "is a PDF document. Export its picture as JPEG or PNG (a screenshot will do).",
-        b"<!doctype html": "is a web page, not a photo: save the picture itself (right click, Save image as).",
-        b"<html": "is a web page, not a photo: save the picture itself (right click, Save image as).",
-        b"<svg": "is an SVG drawing, which holds shapes instead of pixels. Export it as PNG.",
         b"8bps": "is a Photoshop document. Export it as JPEG or PNG.",
         b"pk\x03\x04": "is a ZIP archive (or an office document). Unpack it and take the photo in it.",
         b"version https://git-lfs": "is a Git LFS pointer: the photo itself was not fetched. Run `git lfs pull`.",
-        b"ii*\x00": "is a TIFF of a kind that cannot be read here (16-bit colour, or a camera's raw file). Save it as JPEG or PNG.",
-        b"mm\x00*": "is a TIFF of a kind that cannot be read here (16-bit colour, or a camera's raw file). Save it as JPEG or PNG.",
+        b"fujifilmccd-raw": _RAW,
+        b"ii*\x00": tiff,
+        b"mm\x00*": tiff,
+        b"mm\x00+": tiff,
         b"\xff\x0a": "is a JPEG XL photo, which cannot be read here. Save it as JPEG or PNG.",
+        b"\x00\x00\x00\x0cjxl ": "is a JPEG XL photo, which cannot be read here. Save it as JPEG or PNG.",
         b"\xff\xd8": "starts as a JPEG but is damaged or cut off before the picture begins. Download or copy it again.",
         b"\x89png": "starts as a PNG but is damaged or cut off before the picture begins. Download or copy it again.",
         b"gif8": "starts as a GIF but is damaged or cut off before the picture begins. Download or copy it again.",
-        b"riff": "starts as a WebP but is damaged or cut off. Download or copy it again.",
     }
+    if kind == b"WEBP":
+        return "starts as a WebP but is damaged or cut off. Download or copy it again."
     for magic, meaning in kinds.items():
         if start.startswith(magic):
             return meaning
-    if start.startswith(b"<?xml") and b"<svg" in start:
-        return kinds[b"<svg"]
+    if start.startswith((b"<!doctype html", b"<html", b"<head")):
+        return "is a web page, not a photo: save the picture itself (right click, Save image as)."
+    if start.startswith(b"<") and b"<svg" in start:
+        return "is an SVG drawing, which holds shapes instead of pixels. Export it as PNG."
     if b"\x00" not in head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
         return f"holds text, not a photo, whatever its name says. Possible are {_POSSIBLE}."
     return f"is in no picture format that is known here. Possible are {_POSSIBLE}."

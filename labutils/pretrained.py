@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import numbers
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,30 @@ def open_saved(path: Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds, some of them long; what matters is which file it was.
-        raise ValueError(f"{path} is not a model that Keras can load: {error}") from error
+        raise ValueError(f"{path} is not a model that Keras can load: {_what_it_is(path) or error}") from error
+
+
+def _what_it_is(path: Path) -> str | None:
+    """What a file is that holds no model, where Keras says no more than "file not found"; None where it may hold one."""
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder; save the model as one file, model.save('model.keras')"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return None if "config.json" in archive.namelist() else "it is a ZIP archive without a Keras model in it"
+    with path.open("rb") as file:
+        head = file.read(64).lstrip()
+    if head.startswith(b"\x89HDF"):
+        return None if path.suffix in (".h5", ".hdf5") else "it is an HDF5 file; call it .h5"
+    kinds = {
+        b"PK": "its end is missing: the download or copy did not finish",
+        b"version https://git-lfs": "it is a Git LFS pointer: the file itself was not fetched. Run `git lfs pull`",
+        b"<": "it is a web page: download the file itself",
+    }
+    if not head:
+        return "it is empty: the download or copy did not finish"
+    return next((kind for start, kind in kinds.items() if head.startswith(start)), "it is no .keras file")
 
 
 def auto_message(network: str, source: str | Path | None, classes: Classes, download: str) -> str:

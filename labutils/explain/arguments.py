@@ -58,14 +58,29 @@ def refuse_features(images: np.ndarray, method: str) -> None:
     """A method that covers or replaces pixels needs images; ``method`` is what to call it in the error."""
     if images.ndim != 4:
         raise ValueError(
-            f"images: {method} needs images, (n, H, W, C); the model takes feature vectors, {_shape(images.shape)}"
+            f"images: {method} needs images, (n, H, W, C); the model takes inputs of shape {_shape(images.shape)}"
         )
+
+
+def refuse_broken(opened: OpenModel, *results: np.ndarray) -> None:
+    """An error where a result, (n, ...), is NaN or infinite: the images were not, so it is the model that is broken."""
+    broken = np.zeros(len(results[0]), bool)
+    for result in results:
+        broken |= ~np.isfinite(result).reshape(len(result), -1).all(axis=1)
+    if not broken.any():
+        return
+    raise ValueError(
+        f"model: '{opened.name}' gives NaN or infinite values for image {np.flatnonzero(broken).tolist()} (counted from "
+        "0): its numbers outgrow their type; are the weights sound, and the images preprocessed as it needs them?"
+    )
 
 
 def _as_numbers(values: Any, name: str) -> np.ndarray:
     if isinstance(values, list | tuple) and len({np.shape(value) for value in values}) > 1:
         shapes = ", ".join(_shape(np.shape(value)) for value in values)
         raise ValueError(f"{name}: all must have one shape, these have {shapes}; load them at one size and stack them")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name}: some values are masked; say what stands there instead: {name}.filled(0)")
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         # bfloat16 and its like are numbers that NumPy does not know as such.
@@ -74,8 +89,9 @@ def _as_numbers(values: Any, name: str) -> np.ndarray:
                 raise TypeError
             array = array.astype(np.float32)
         except TypeError:
+            hint = "; labutils.photos.load makes one of a photo" if array.dtype.kind in "US" else ""
             raise TypeError(
-                f"{name}: an array of numbers is needed, not {type(values).__name__} with dtype {array.dtype}"
+                f"{name}: an array of numbers is needed, not {type(values).__name__} with dtype {array.dtype}{hint}"
             ) from None
     return array
 

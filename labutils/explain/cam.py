@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labutils.explain.arguments import Classes, batches, check_classes, check_count, check_images
+from labutils.explain.arguments import Classes, batches, check_classes, check_count, check_images, refuse_broken
 from labutils.explain.progress import Progress, track
 from labutils.explain.surgery import TOP_CLASS, Cut, OpenModel, count, open_model
 
@@ -180,11 +180,14 @@ def _cams(
     cut = opened.cut(layer)
     size = images.shape[1:3] if upsample else None
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    sums: list[np.ndarray] = []  # NaN or infinite where something in them is
     for batch in batches(len(images), _IMAGES_AT_ONCE):
         maps, gradient = opened.feature_gradients(images[batch], classes[batch], cut)
         maps, gradient = maps.astype(np.float64), gradient.astype(np.float64)
+        sums.append((maps + gradient).sum(axis=(1, 2, 3)))
         for name in names:
             parts[name].append(_finish(_FAMILY[name](maps, gradient), size))
+    refuse_broken(opened, np.concatenate(sums))
     return {name: np.concatenate(maps) for name, maps in parts.items()}
 
 
@@ -264,6 +267,7 @@ def score_cam(
         masked = _masked(images[image], maps[image, :, :, channel])
         scores[image, channel] = opened.logits(masked)[np.arange(len(image)), classes[image]]
 
+    refuse_broken(opened, np.where(chosen, scores, 0))
     weights = _softmax(scores)
     size = images.shape[1:3] if upsample else None
     return _finish(_weighted_sum(weights, maps.astype(np.float64)), size)
@@ -277,7 +281,9 @@ def _maps_and_classes(
         some_maps, logits = opened.feature_maps(images[batch], cut)
         maps.append(some_maps)
         tops.append(logits.argmax(axis=-1))
-    return np.concatenate(maps), np.where(classes < 0, np.concatenate(tops), classes)
+    maps = np.concatenate(maps)
+    refuse_broken(opened, maps)
+    return maps, np.where(classes < 0, np.concatenate(tops), classes)
 
 
 def _varying_channels(maps: np.ndarray, limit: int | None) -> np.ndarray:
@@ -372,8 +378,10 @@ def ablation_cam(
         if channels.size:
             weights[index, channels] = ablation.drops(channels)
 
+    maps = np.stack(kept).astype(np.float64)
+    refuse_broken(opened, maps, weights)
     size = images.shape[1:3] if upsample else None
-    return _finish(_weighted_sum(weights, np.stack(kept).astype(np.float64)), size)
+    return _finish(_weighted_sum(weights, maps), size)
 
 
 class _Ablation:

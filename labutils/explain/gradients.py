@@ -18,6 +18,7 @@ from labutils.explain.arguments import (
     check_images,
     check_seed,
     check_share,
+    refuse_broken,
 )
 from labutils.explain.progress import Progress, track
 from labutils.explain.surgery import TOP_CLASS, OpenModel, open_model
@@ -120,10 +121,12 @@ def _gradient(
     images = check_images(opened, images)
     classes = check_classes(opened, classes, len(images))
     parts = [
-        opened.input_gradients(images[batch], classes[batch], guided=guided)[0]
+        opened.input_gradients(images[batch], classes[batch], guided=guided)
         for batch in batches(len(images), _IMAGES_AT_ONCE)
     ]
-    return np.concatenate(parts), images
+    gradient, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    refuse_broken(opened, gradient, score)
+    return gradient, images
 
 
 def smooth_grad(
@@ -189,6 +192,7 @@ def smooth_grad(
         copies += images[index]
         gradient, _ = opened.input_gradients(copies, np.repeat(classes[index], len(copies)))
         total[index] += gradient.sum(axis=0, dtype=np.float64)
+    refuse_broken(opened, total)
     return _largest(total / samples)
 
 
@@ -276,6 +280,7 @@ def integrated_gradients(
     # The sum over points of the gradient times its weight, 1/steps * (1 + tilt * (slope - mean slope)).
     along = _per_image(1 - tilt * mean, total) * total + _per_image(tilt, total) * tilted
     attributions = difference * along / steps
+    refuse_broken(opened, attributions)
     maps = _summed(attributions)
     gap = attributions.reshape(len(images), -1).sum(axis=1) - increase
     return (maps, gap.astype(np.float32)) if return_gap else maps
@@ -302,7 +307,9 @@ def _per_image(values: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 def _logits(opened: OpenModel, images: np.ndarray) -> np.ndarray:
     parts = [opened.logits(images[batch]) for batch in batches(len(images), _IMAGES_AT_ONCE)]
-    return np.concatenate(parts).astype(np.float64)
+    logits = np.concatenate(parts).astype(np.float64)
+    refuse_broken(opened, logits)
+    return logits
 
 
 def _top_where_unknown(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from labutils.explain.arguments import (
     check_count,
     check_images,
     check_pair,
+    refuse_broken,
     refuse_features,
 )
 from labutils.explain.incremental import IncrementalRoute, find_chain
@@ -132,8 +133,10 @@ def occlusion(
             count(forward=1)
             chosen = logits.argmax() if classes[index] == TOP_CLASS else classes[index]
             started = index
-        drops[index, batch] = logits[chosen] - route.logits(kept, batch)[:, chosen]
+        with np.errstate(invalid="ignore"):  # infinite logits are refused below
+            drops[index, batch] = logits[chosen] - route.logits(kept, batch)[:, chosen]
         count(forward=len(batch))
+    refuse_broken(opened, drops)
     maps = np.stack([patches.average(drop) for drop in drops]).astype(np.float32)
     return (maps, Route("full" if chain is None else "incremental", why)) if return_route else maps
 

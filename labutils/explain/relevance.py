@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labutils.explain.activations import Layers, find_places
-from labutils.explain.arguments import Classes, batches, check_baseline, check_classes, check_images, check_share
+from labutils.explain.arguments import (
+    Classes,
+    batches,
+    check_baseline,
+    check_classes,
+    check_images,
+    check_share,
+    refuse_broken,
+)
 from labutils.explain.relevance_rules import Linear, epsilon_rule, gamma_rule, z_box_rule, z_plus_rule
 from labutils.explain.surgery import TOP_CLASS, OpenModel, activation_name, count, open_model, rectifies
 
@@ -204,6 +212,7 @@ def _propagate(
     ]
     count(forward=len(images), backward=len(images))
     *relevance, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    refuse_broken(opened, *relevance, score)
     return relevance, score
 
 
@@ -344,6 +353,8 @@ def _kind(opened: OpenModel, index: int) -> str:
     }
     if kind is None or len(step.outputs) != 1 or not has_rule.get(kind, True):
         why = {"weights": f", activation '{activation}'", "scale": ", not with a constant"}
+        if mode := getattr(step.operation, "quantization_mode", None):
+            why["weights"] = f", quantised to {mode}"
         raise ValueError(
             f"model: layer '{step.operation.name}' ({type(step.operation).__name__}{why.get(kind, '')}) of '{opened.name}' "
             f"has no LRP rule; layers that have one: {', '.join(sorted(_KIND_OF))}; and the activations "

@@ -20,6 +20,7 @@ from labutils.explain.arguments import (
     check_images,
     check_pair,
     check_seed,
+    refuse_broken,
     refuse_features,
 )
 from labutils.explain.progress import Progress, track
@@ -124,6 +125,7 @@ def rise(
                 coverage[index] += some.sum(axis=0)
     if centred:
         total -= level[:, np.newaxis, np.newaxis] * coverage
+    refuse_broken(opened, total)
     return (total / (masks * maker.keep)).astype(np.float32)
 
 

@@ -16,6 +16,7 @@ import difflib
 import functools
 import inspect
 import itertools
+import os
 import threading
 import types
 import weakref
@@ -35,6 +36,8 @@ TOP_CLASS = -1
 
 _TOKENS_BESIDE = 16
 """So many tokens may stand before the patches: the class token, a distillation token, registers."""
+
+_SIDE = 128  # height and width of the images that a model of any size is tried on
 
 _PROBABILITIES = {"softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "sigmoid"}  # v2: TensorFlow's own functions
 _RECTIFIERS = {"relu", "relu6"}
@@ -161,6 +164,20 @@ def _passes_through(operation: Any) -> bool:
         return _function_name(operation.activation) == "linear"
     return isinstance(
         operation, layers.Dropout | layers.Flatten | layers.Reshape | layers.Identity | layers.ActivityRegularization
+    )
+
+
+def _ends_linearly(operation: Any) -> bool:
+    """Whether it is a layer of Keras that gives weighted sums, of any sign and size."""
+    activation = getattr(operation, "activation", None)
+    return _function_name(activation) == "linear" and type(operation).call.__module__.startswith("keras.")
+
+
+def _moves_channels_last(operation: Any) -> bool:
+    """Whether it turns (channels, height, width) into (height, width, channels)."""
+    kind = type(operation).__name__
+    return (kind == "Permute" and tuple(operation.dims) == (2, 3, 1)) or (
+        kind == "Transpose" and tuple(operation.axes or ()) == (0, 2, 3, 1)
     )
 
 
@@ -379,6 +396,8 @@ class OpenModel:
         self.left_out = frozenset(self._replaced)
         self._compiled: dict[tuple, Callable] = {}
         self._refuse_channels_first()
+        self._refuse_broken_weights()
+        self._refuse_hidden_probabilities(input_tensor)
 
     def _find_last_activation(self) -> dict[int, Callable]:
         """Index of the step that ends in a softmax or sigmoid -> what to run in its place."""
@@ -425,6 +444,41 @@ class OpenModel:
                 raise ValueError(
                     f"model: layer '{step.operation.name}' of '{self.name}' has data_format='channels_first'; "
                     "labutils.explain reads feature maps as (n, height, width, channels), so 'channels_last' is needed"
+                )
+            if 0 in step.inputs and _moves_channels_last(step.operation):
+                height, width, channels = (self.input_shape[axis] for axis in (1, 2, 0))
+                raise ValueError(
+                    f"model: '{self.name}' takes images with channels first, {self.input_shape}, and turns them itself; "
+                    f"make one that takes them last: image = keras.Input(({height}, {width}, {channels})); "
+                    "model = keras.Model(image, model(keras.layers.Permute((3, 1, 2))(image)))"
+                )
+
+    def _refuse_hidden_probabilities(self, input_tensor: Any) -> None:
+        """A softmax that cannot be told by its name shows in what comes out: rows that are shares of one."""
+        import keras
+
+        last = next((step.operation for step in reversed(self.steps) if not _passes_through(step.operation)), None)
+        if self.left_out or self.classes == 1 or last is None or _ends_linearly(last):
+            return
+        sides = [side or _SIDE for side in self.input_shape]
+        images = np.random.default_rng(0).random((input_tensor.shape[0] or 2, *sides), dtype=np.float32)
+        outputs = keras.ops.convert_to_numpy(self.forward(images))
+        if (outputs < 0).any() or not np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+            return
+        kind = ", ".join(filter(None, [type(last).__name__, _function_name(_activation_of(last))]))
+        raise ValueError(
+            f"model: '{last.name}' ({kind}), the last layer of '{self.name}', gives probabilities, but is no softmax that "
+            "can be left out; explanations need logits: end the model in them, or take "
+            "keras.Model(model.inputs, keras.ops.log(model.outputs[0]))"
+        )
+
+    def _refuse_broken_weights(self) -> None:
+        # What they come to is no sign: depending on the machine, a ReLU makes 0 of NaN.
+        for step in self.steps:
+            if not all(np.isfinite(weight).all() for weight in getattr(step.operation, "weights", ())):
+                raise ValueError(
+                    f"model: layer '{step.operation.name}' of '{self.name}' has NaN or infinite weights; its training "
+                    "went wrong: repeat it with a smaller learning rate"
                 )
 
     # Running -------------------------------------------------------------------------------------------------------
@@ -925,7 +979,7 @@ def open_model(model: keras.Model) -> OpenModel:
         Not a Keras model.
     ValueError
         A model that cannot be opened: subclassed, not built, several inputs or outputs, an output of another shape,
-        channels first.
+        channels first, weights that are NaN, probabilities that come from anything but a last softmax or sigmoid.
     """
     _check_openable(model)
     flattened = _Flattened()
@@ -958,7 +1012,12 @@ def _check_openable(model: Any) -> None:
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"labutils.explain needs Keras on TensorFlow; here it runs on {keras.backend.backend()}")
     if not isinstance(model, keras.Model):
-        raise TypeError(f"model: a Keras model is needed, not {type(model).__name__}")
+        hint = ""
+        if isinstance(model, str | os.PathLike):
+            hint = "; load it first: keras.saving.load_model(path)"
+        elif isinstance(model, type | types.FunctionType):
+            hint = "; call it first, if it makes one"
+        raise TypeError(f"model: a Keras model is needed, not {type(model).__name__}{hint}")
     name = f"model: '{model.name}'"
     if isinstance(model, keras.Sequential) and not hasattr(model, "inputs"):
         raise ValueError(f"{name} is not built yet: call it on an image, or give it a keras.Input, first")
@@ -970,10 +1029,13 @@ def _check_openable(model: Any) -> None:
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             listed = ", ".join(f"'{getattr(tensor, 'name', '?')}'" for tensor in tensors)
-            raise ValueError(
-                f"{name} has {len(tensors)} {kind}s ({listed}), one is needed; "
-                f"make a model with one: keras.Model(model.inputs[0], model.outputs[0])"
-            )
+            way = {
+                "input": "make a model of the images alone, that holds the other inputs fixed",
+                "output": "make a model with one: keras.Model(model.inputs[0], model.outputs[0])",
+            }
+            raise ValueError(f"{name} has {len(tensors)} {kind}s ({listed}), one is needed; {way[kind]}")
     shape = model.outputs[0].shape
     if len(shape) != 2 or shape[-1] is None:
-        raise ValueError(f"{name} has an output of shape {tuple(shape)}, (None, classes) is needed")
+        raise ValueError(
+            f"{name} has an output of shape {tuple(shape)}, (None, classes) is needed: one number for each class"
+        )

@@ -19,7 +19,7 @@ def photos(tmp_path_factory):
     """Two colours, two sources each."""
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    for split, count in (("train", 320), ("val", 8)):
+    for split, count in (("train", 160), ("val", 8)):
         for name, colour in (("apple", (200, 30, 30)), ("sky", (30, 30, 200))):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
@@ -97,7 +97,7 @@ def shipped(photos, tmp_path_factory):
     """A short run of the command line, at two input sizes."""
     folder = tmp_path_factory.mktemp("run")
     options = ["--photos", photos, "--out", folder / "models", "--work", folder / "work"]
-    assert run(*options, "--phases", "32x12", "64x3") == 0
+    assert run(*options, "--phases", "32x12", "64x2") == 0
     return folder, options
 
 
@@ -127,7 +127,7 @@ def test_the_shipped_weights_load_and_tell_red_from_blue(shipped):
 def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(shipped, capsys):
     folder, options = shipped
     before = (folder / "work" / "checkpoint.npz").stat().st_mtime_ns
-    assert run(*options, "--phases", "32x12", "64x3") == 0
+    assert run(*options, "--phases", "32x12", "64x2") == 0
     assert (folder / "work" / "checkpoint.npz").stat().st_mtime_ns == before
     assert run(*options, "--phases", "32x3") == 2
     assert "another run (different: phases, cosine_epochs)" in capsys.readouterr().err
@@ -140,17 +140,17 @@ def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_does(photos, tmp_pa
 
     train, val = load_photos(photos)
     recipe = Recipe(
-        channels=(4, 4, 8, 8, 8), dense=(8, 8), phases=(Phase(32, 3, 0.2),), precision="float32", batch_size=16
+        channels=(4, 4, 8, 8, 8), dense=(8, 8), phases=(Phase(32, 2, 0.2),), precision="float32", batch_size=16
     )
     first = Trainer(recipe, train, val, None, tmp_path)
     epoch = first._epoch
-    first._epoch = lambda number, *rest: epoch(number, *rest) if number < 2 else pytest.fail("killed here")
+    first._epoch = lambda number, *rest: epoch(number, *rest) if number < 1 else pytest.fail("killed here")
     with pytest.raises(pytest.fail.Exception):
         first.run()
     second = Trainer(recipe, train, val, None, tmp_path)
     history = second.run()
-    assert [record["epoch"] for record in history] == [1, 2, 3]
-    assert int(second.optimizer.iterations) == 3 * (len(train) // 16)
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert int(second.optimizer.iterations) == 2 * (len(train) // 16)
 
 
 def test_the_learning_rate_warms_up_falls_and_starts_again_where_a_phase_says_so():
@@ -171,7 +171,7 @@ def test_holding_sources_out_reports_and_ships_nothing(photos, tmp_path):
     options = ["--photos", photos, "--work", tmp_path / "work", "--out", tmp_path / "models", "--phases", "32x1"]
     assert run(*options, "--hold-out-sources") == 0
     report = json.loads((tmp_path / "work" / "held_out.json").read_text())
-    assert report["photos"] == 320
+    assert report["photos"] == 160
     assert {row["source"] for row in report["classes"].values()} <= {"web", "phone"}
     assert not (tmp_path / "models").exists()
 
