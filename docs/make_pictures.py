@@ -1,7 +1,8 @@
-"""Make the pictures of the README and the docs: ``python docs/make_pictures.py``, or only ``... notebooks``.
+"""Make the pictures of the README and the docs: ``python docs/make_pictures.py``, or only some: ``... notebooks gallery``.
 
 Most are computed with the bundled network; those of the notebooks are the figures at their tops, taken from the executed
 solutions. Run it again whenever the weights, a method, a figure or a solution has changed. Nothing is retouched.
+Pictures of pages and widgets, which need a browser, come from ``docs/make_screenshots.py``.
 """
 
 import base64
@@ -17,7 +18,9 @@ import nbformat
 import numpy as np
 from PIL import Image
 
-from labutils import explain, photos, plots, vgg16, vit
+from labutils import evaluate, explain, photos, plots, vgg16, vit
+from labutils.plots.figures import INK
+from labutils.plots.words import percent
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -28,23 +31,28 @@ NAMES = ("cat", "coffee", "astronaut")
 
 
 def main() -> None:
-    """Write every picture to docs/pictures; with "notebooks" as argument, those of the notebooks alone."""
+    """Write the pictures that are named to docs/pictures; all of them where none is."""
+    figures = {
+        "why_cat_why_cup": why_cat_why_cup,
+        "gallery": gallery,
+        "predictions": predictions,
+        "more_methods": more_methods,
+        "maximized": maximized,
+        "attention": attention,
+    }
+    wanted = sys.argv[1:] or ["notebooks", *figures]
+    unknown = [name for name in wanted if name not in ("notebooks", *figures)]
+    if unknown:
+        sys.exit(f"no picture {unknown[0]!r}; there are: notebooks, {', '.join(figures)}")
     PICTURES.mkdir(exist_ok=True)
-    for notebook in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb")):
-        save(goal(notebook), PICTURES / f"notebook_{notebook.name[:2]}.png")
-    if sys.argv[1:] == ["notebooks"]:
-        return
-    model = vgg16.VGG16()
-    for name, figure in {
-        "gallery": gallery(model),
-        "predictions": predictions(model),
-        "two_classes": two_classes(model),
-        "more_methods": more_methods(model),
-        "maximized": maximized(model),
-        "attention": attention(vit.ViT()),
-    }.items():
-        print(f"{name}: {figure.alt_text}")
-        save(drawn(figure), PICTURES / f"{name}.png")
+    if "notebooks" in wanted:
+        for notebook in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb")):
+            save(goal(notebook), PICTURES / f"notebook_{notebook.name[:2]}.png")
+    for name, make in figures.items():
+        if name in wanted:
+            figure = make()
+            print(f"{name}: {figure.alt_text}")
+            save(drawn(figure), PICTURES / f"{name}.png")
 
 
 def goal(notebook: Path) -> Image.Image:
@@ -55,8 +63,58 @@ def goal(notebook: Path) -> Image.Image:
     return picture
 
 
-def gallery(model):
+def why_cat_why_cup():
+    """The README's first picture: two questions to one photo, three methods' answers, and how right each is."""
+    from matplotlib.figure import Figure
+
+    model, asked = vgg16.VGG16(), ("cat", "cup")
+    inputs = vgg16.preprocess_input(cat_and_coffee()[np.newaxis].astype("float32"))
+    names = vgg16.class_names(model)
+    probabilities = model.predict(inputs, verbose=0)[0]
+    inputs, classes = np.repeat(inputs, 2, axis=0), [names.index(name) for name in asked]
+    methods = {
+        "Grad-CAM": explain.grad_cam(model, inputs, classes, layer=LAYER),
+        "Score-CAM": explain.score_cam(model, inputs, classes, layer=LAYER, progress=False),
+        "guided backprop": explain.guided_backprop(model, inputs, classes),
+    }
+    figure = Figure(figsize=(9.6, 5.9), dpi=125, facecolor="white")
+    figure.subplots_adjust(left=0.004, right=0.996, top=0.93, bottom=0.065, wspace=0.035, hspace=0.16)
+    axes = figure.subplots(2, 1 + len(methods))
+    # Letters of this size can still be read on a phone, where the picture is 390 pixels wide.
+    title, text = {"fontsize": 17}, {"ha": "center", "va": "top", "fontsize": 16}
+    for ax in axes.flat:
+        ax.axis("off")
+    photo = cat_and_coffee(448)
+    axes[0, 0].imshow(photo)
+    axes[0, 0].set_title("one photo", **title)
+    best = int(probabilities.argmax())
+    says = f"“{names[best]}”, {percent(probabilities[best])}"
+    beside = axes[1, 0]
+    beside.text(0.5, 0.93, says, **text | {"fontsize": 19}, weight="bold", transform=beside.transAxes)
+    beside.text(0.5, 0.76, "says the network.", **text, transform=beside.transAxes)
+    rows = "\n".join(f"{place} row: why {name}?" for place, name in zip(("Upper", "Lower"), asked, strict=True))
+    beside.text(
+        0.5, 0.45, rows, **text | {"fontsize": 15}, transform=beside.transAxes, color="#555555", linespacing=1.5
+    )
+    told = []
+    for column, (method, maps) in enumerate(methods.items(), start=1):
+        axes[0, column].set_title(method, **title)
+        shares = evaluate.grid_pointing_game(maps, [0, 1], grid=(1, 2))
+        for ax, heatmap, share, name in zip(axes[:, column], maps, shares, asked, strict=True):
+            ax.imshow(plots.overlay_pixels(photo, heatmap, alpha=0.55))
+            words = f"{percent(share)} on the {name}"
+            blind = share <= 0.5  # what a flat map has
+            ax.text(
+                0.5, -0.025, words, **text, weight="bold", transform=ax.transAxes, color="#b3261e" if blind else INK
+            )
+            told.append(f"{method} {words}")
+    figure.alt_text = f"The network says {says}. {'; '.join(told)}."
+    return figure
+
+
+def gallery():
     """Photos by methods, each map for the class that the network gives first."""
+    model = vgg16.VGG16()
     images, inputs = samples()
     classes = model.predict(inputs, verbose=0).argmax(axis=1)
     family = explain.cam_family(model, inputs, classes, layer=LAYER)
@@ -71,27 +129,17 @@ def gallery(model):
     return plots.gallery(images, maps, titles=[f"class: {names[index]}" for index in classes])
 
 
-def predictions(model):
+def predictions():
     """The three best classes of each photo."""
+    model = vgg16.VGG16()
     images, inputs = samples()
     decoded = vgg16.decode_predictions(model.predict(inputs, verbose=0), top=3)
     return plots.predictions(images, decoded, titles=NAMES)
 
 
-def two_classes(model):
-    """The evidence for two classes in one photo that holds both."""
-    image = cat_and_coffee()
-    inputs = vgg16.preprocess_input(image[None].astype("float32"))
-    names = vgg16.class_names(model)
-    maps = {
-        f"Grad-CAM for {name}": explain.grad_cam(model, inputs, names.index(name), layer=LAYER)[0]
-        for name in ("cat", "cup")
-    }
-    return plots.side_by_side(maps, image, title="Two classes in one photo")
-
-
-def more_methods(model):
+def more_methods():
     """The methods that cover, switch off or hand down, for the class that the network gives first."""
+    model = vgg16.VGG16()
     images, inputs = samples()
     classes = model.predict(inputs, verbose=0).argmax(axis=1)
     rise = explain.rise(model, inputs, classes, seed=0)
@@ -107,10 +155,11 @@ def more_methods(model):
     return plots.gallery(images, maps, titles=[f"class: {names[index]}" for index in classes])
 
 
-def maximized(model):
+def maximized():
     """What excites a channel of an early, a middle and a late layer most, and what excites a class."""
     import matplotlib.pyplot as plt
 
+    model = vgg16.VGG16()
     names = vgg16.class_names(model)
     channels = {"block1_conv2": [0, 6, 9], "block3_conv3": [0, 20, 33], "block5_conv3": [7, 40, 77]}
     channels["predictions"] = [names.index(name) for name in ("cat", "carton", "bicycle")]
@@ -128,8 +177,9 @@ def maximized(model):
     return figure
 
 
-def attention(model):
+def attention():
     """What a transformer's attention says of a photo with two things, and what it takes to ask for one of them."""
+    model = vit.ViT()
     image = cat_and_coffee()
     inputs = vit.preprocess_input(image[None].astype("float32"))
     names = vit.class_names(model)
@@ -139,9 +189,9 @@ def attention(model):
     return plots.side_by_side(maps, image, title="Attention followed through a transformer")
 
 
-def cat_and_coffee() -> np.ndarray:
-    """One photo, (224, 224, 3) uint8, the cat in its left half and the cup in its right."""
-    halves = [photos.sample(name, size=(224, 112), fit="crop") for name in ("cat", "coffee")]
+def cat_and_coffee(side: int = 224) -> np.ndarray:
+    """One photo, (side, side, 3) uint8, the cat in its left half and the cup in its right."""
+    halves = [photos.sample(name, size=(side, side // 2), fit="crop") for name in ("cat", "coffee")]
     return photos.mosaic(halves, grid=(1, 2))[0]
 
 

@@ -1,7 +1,9 @@
-"""The README holds: its Python runs, its files and commands exist, its numbers are those of the project."""
+"""README and docs hold: their Python runs, files and commands exist, numbers are those of the project."""
 
+import ast
 import html
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -9,16 +11,21 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [
-    "README.md",
-    *(f"docs/{page}.md" for page in ("index", "notebooks", "instructors", "nbgrader")),
-    "data/photos/README.md",
-]
+DOCS = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", *DOCS, "data/photos/README.md"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+README, LIBRARY = text_of("README.md"), text_of("docs/library.md")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """What stands in a page's fenced code, also within a list."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [block for _, block in found]
 
 
 @pytest.fixture
@@ -45,13 +52,13 @@ def students_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_python_runs_from_top_to_bottom(students_folder):
+@pytest.mark.parametrize(("page", "written"), [("README.md", {"my_cat.png"}), ("docs/library.md", {"grad_cam.png"})])
+def test_python_runs_from_top_to_bottom(page, written, students_folder):
     names = {}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["image"].shape == (64, 96, 3)
+    for block in blocks("python", text_of(page)):
+        exec(compile(block, page, "exec"), names)
     assert all(stack.shape == (1, 64, 96) and np.isfinite(stack).all() for stack in names["maps"].values())
-    assert {"my_cat.png", "grad_cam.png"} <= {path.name for path in students_folder.iterdir()}
+    assert written <= {path.name for path in students_folder.iterdir()}
 
 
 def anchors(page: Path) -> set[str]:
@@ -63,7 +70,8 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page):
     path = ROOT / page
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^) ]+)\)|<img src=\"([^\"]+)\"", text_of(page)):
+        target = target[0] or target[1]
         if "://" in target:
             continue
         file, _, anchor = target.partition("#")
@@ -72,22 +80,64 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(found), target
 
 
-def test_every_labutils_command_parses():
+def commands(page: str) -> list[list[str]]:
+    """What a page tells to run of labutils, in its code and in its sentences, as words."""
+    text = text_of(page)
+    lines = [line for language in ("sh", "bat") for block in blocks(language, text) for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = [re.match(r" *(?:[.\w\\/]*[/\\])?labutils (.+)", line) for line in [*lines, *inline]]
+    return [shlex.split(match[1], comments=True) for match in found if match]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_labutils_command_parses(page):
     from labutils import weights
     from labutils.cli import _parser
 
-    commands = re.findall(r"(?:^|[/\\`])labutils ((?:start|explain|build|weights)\b[^\n`#]*)", README, re.MULTILINE)
-    assert len(commands) >= 6
-    for command in commands:
-        _parser().parse_args(command.split())
-    fetched = [command.split()[2] for command in commands if command.startswith("weights fetch")]
-    assert set(fetched) <= set(weights.files())
+    # `labutils explain` and `labutils weights` by themselves are names of commands, and `list | fetch` is a choice.
+    for command in (command for command in commands(page) if len(command) > 1 and "|" not in command):
+        if "COMMAND" in command or command == ["explain", "--model"]:
+            continue
+        _parser().parse_known_args(command)
+        if command[:2] == ["weights", "fetch"]:
+            assert set(command[2:]) <= set(weights.files())
 
 
-def test_every_make_target_exists():
+@pytest.mark.parametrize("page", ["README.md", "docs/CONTRIBUTING.md"])
+def test_every_make_target_exists(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make (lab|test|demo|build|clean)\b", README)):
+    targets = set(re.findall(r"(?:^|`)make ([a-z]+)", text_of(page), re.MULTILINE))
+    assert targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_option_of_explain_in_the_docs_exists():
+    from labutils.cli import _parser
+
+    section = text_of("docs/command_line.md").partition("## labutils explain")[2].partition("\n## ")[0]
+    explained = {option.removeprefix("--").replace("-", "_") for option in re.findall(r"`(--[a-z-]+)", section)}
+    parsed = set(vars(_parser().parse_args(["explain", "cat"]))) | {"no_scores"}
+    assert explained <= parsed
+    assert parsed - explained <= {"photos", "run", "scores", "out"}
+
+
+def test_every_widget_has_its_example():
+    from labutils import widgets
+
+    trees = [ast.parse(block) for block in blocks("python", text_of("docs/widgets.md"))]
+    called = {
+        node.func.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert called == set(widgets.__all__)
+
+
+def test_every_page_is_in_the_index():
+    index = text_of("docs/index.md")
+    assert [page for page in DOCS if page != "docs/index.md" and f"({page.removeprefix('docs/')})" not in index] == []
 
 
 def test_the_lines_without_make_are_those_of_make():
@@ -113,6 +163,10 @@ def test_versions_are_those_of_the_project():
     assert "Python 3.11, 3.12 or 3.13" in README
     assert f"version = {{{project['version']}}}" in README
     assert f"{project['license']} licence" in README
+    citation = text_of("CITATION.cff")
+    for line in (f"version: {project['version']}", f"license: {project['license']}", "cff-version: 1.2.0"):
+        assert f"\n{line}\n" in f"\n{citation}"
+    assert project["version"] in text_of("docs/changelog.md")
 
 
 def first_cell(notebook: Path) -> str:
@@ -160,7 +214,7 @@ def test_the_page_of_notebooks_has_their_numbers():
 def test_explain_lists_every_method():
     from labutils import explain
 
-    table = README.partition("| In `labutils.explain`")[2].partition("\n\n")[0]
+    table = LIBRARY.partition("| In `labutils.explain`")[2].partition("\n\n")[0]
     named = set(re.findall(r"`([a-z_]+)`", table)) | {"cam_family"}
     methods = {name for name in explain.__all__ if name.islower() and name != "count_passes"}
     assert named == methods
@@ -169,12 +223,12 @@ def test_explain_lists_every_method():
 def test_evaluate_lists_every_metric():
     from labutils import evaluate
 
-    table = README.partition("| In `labutils.evaluate`")[2].partition("\n\n")[0]
+    table = LIBRARY.partition("| In `labutils.evaluate`")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z_]+)`", table)) == {name for name in evaluate.__all__ if name.islower()}
 
 
 def test_pictures_are_light():
-    for picture in (ROOT / "docs" / "pictures").glob("*.png"):
+    for picture in (ROOT / "docs" / "pictures").iterdir():
         assert picture.stat().st_size < 400_000, picture.name
 
 
