@@ -1,6 +1,6 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
-# make test     ruff, unit tests, then the solutions under nbval, two at a time
-# make browser  notebook 01 in a real JupyterLab (needs Chromium)
+# make test     ruff, unit tests, the explorers in a real JupyterLab, then the solutions under nbval, two at a time
+# make browser  the notebooks and their explorers in a real JupyterLab (needs Chromium, and says so without)
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/
 # make lock     requirements.lock and environment.yml anew from pyproject.toml
@@ -23,7 +23,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 unit: $(VENV)/ready
-	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests --ignore=tests/browser -n 2 --dist loadfile
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 nbval: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 -n 2 --dist loadfile solutions

@@ -108,7 +108,7 @@ class Explorer(WithPlainFigure):
             control.observe(self.refresh, "value")
         self.picker.observe(self.refresh, "chosen")
         wrapping = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 16px"}
-        views_layout = {"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "8px 20px"}
+        views_layout = {"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "8px 20px", "margin": "6px 0"}
         self.children = [
             self.picker,
             ipywidgets.Box(list(controls), layout=wrapping),
@@ -243,8 +243,12 @@ class Explorer(WithPlainFigure):
 
     def say(self, *lines: str, alert: bool = False) -> None:
         """Write lines of plain text below the picture."""
-        kind = ' role="alert" style="color: var(--jp-error-color1, #b3261e)"' if alert else ' role="status"'
-        self.words.value = f"<div{kind}>" + "<br>".join(html.escape(line) for line in lines) + "</div>"
+        role, colour = ("alert", "; color: var(--jp-error-color1, #b3261e)") if alert else ("status", "")
+        self.words.value = (
+            f'<div role="{role}" style="line-height: 1.5{colour}">'
+            + "<br>".join(html.escape(line) for line in lines)
+            + "</div>"
+        )
 
 
 class Chooser(ipywidgets.Dropdown):

@@ -127,11 +127,16 @@ function render({ model, el }) {
   });
 
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  // JupyterLab would take the arrow for itself and go to the next cell, before the picture hears of it.
+  function keepFromNotebook(event) {
+    if (event.target === stack) stack.toggleAttribute("data-lm-suppress-shortcuts", event.key in steps);
+  }
+  window.addEventListener("keydown", keepFromNotebook, { capture: true });
+
   stack.addEventListener("keydown", (event) => {
     const [rows, columns] = model.get("grid");
     const step = steps[event.key];
     if (!rows || !step) return;
-    // The notebook would take the arrow for itself and go to the next cell.
     event.preventDefault();
     event.stopPropagation();
     const [row, column] = model.get("chosen");
@@ -145,6 +150,7 @@ function render({ model, el }) {
   }
 
   return () => {
+    window.removeEventListener("keydown", keepFromNotebook, { capture: true });
     for (const [trait, redraw] of Object.entries(draw)) model.off(`change:${trait}`, redraw);
     for (const address of addresses.values()) URL.revokeObjectURL(address);
   };

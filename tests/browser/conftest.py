@@ -51,17 +51,12 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lab(browser, course):
-    """A JupyterLab over the copy; gives its address."""
-    yield from served(course, "jupyterlab")
-
-
-def served(folder: Path, server_application: str):
-    """Serve a folder with one of Jupyter's applications until the test has ended."""
+    """A JupyterLab over the copy, which serves Notebook 7 as well; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = [
-        f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.root_dir={course}",
         f"--port={port}",
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=",
@@ -69,10 +64,10 @@ def served(folder: Path, server_application: str):
     ]
     settings = os.environ | {
         "LABUTILS_WEIGHTS": "bundled",
-        "LABUTILS_DATA": str(folder / "data"),
+        "LABUTILS_DATA": str(course / "data"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
-    command = [sys.executable, "-m", server_application, "--no-browser", "--allow-root", *options]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options]
     server = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -81,7 +76,7 @@ def served(folder: Path, server_application: str):
                 urllib.request.urlopen(f"{address}/api", timeout=2).close()
                 break
             except OSError:
-                assert server.poll() is None, f"{server_application} ended at once"
+                assert server.poll() is None, "JupyterLab ended at once"
                 time.sleep(0.5)
         yield address
     finally:
@@ -105,17 +100,21 @@ def up_to_explorer(notebook):
     return notebook
 
 
+IDLE = {"lab": "text=| Idle", "notebook": ".jp-Notebook-ExecutionIndicator[data-status=idle]"}
+"""What each front end shows once the kernel can be asked."""
+
+
 class Page:
     """A notebook in the browser."""
 
-    def __init__(self, page):
-        self.page = page
+    def __init__(self, page, front_end: str):
+        self.page, self.idle = page, IDLE[front_end]
         self.problems = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
 
     def run_all(self, seconds: float = 240) -> None:
         """Run every cell through the menu, and wait until the kernel has done them."""
-        self.page.get_by_text("| Idle").wait_for(timeout=60_000)  # the status bar, once the kernel has answered
+        self.page.locator(self.idle).first.wait_for(timeout=60_000)  # the kernel has answered
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_text("Run All Cells", exact=True).click()
         self.page.wait_for_function(
@@ -133,17 +132,20 @@ class Page:
 
 
 @pytest.fixture
-def opened(browser, lab):
-    """Opens a notebook of the course in JupyterLab, in a workspace of its own; the page is closed with its kernel."""
+def opened(browser, lab, course):
+    """Opens a notebook of the course, in JupyterLab or in Notebook; the page is closed with its kernel."""
     pages = []
+    for photo in (course / "data" / "photos").iterdir():  # what an earlier test has uploaded
+        photo.unlink()
 
-    def open_notebook(path: str) -> Page:
+    def open_notebook(path: str, front_end: str = "lab") -> Page:
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
-        workspace = path.replace("/", "-").removesuffix(".ipynb")
-        page.goto(f"{lab}/lab/workspaces/{workspace}/tree/{path}")
+        workspace = path.replace("/", "-").removesuffix(".ipynb")  # its own, without what was open earlier
+        where = {"lab": f"lab/workspaces/{workspace}/tree/{path}", "notebook": f"notebooks/{path}"}[front_end]
+        page.goto(f"{lab}/{where}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         pages.append(page)
-        return Page(page)
+        return Page(page, front_end)
 
     yield open_notebook
     for page in pages:

@@ -121,29 +121,26 @@ def test_photos_are_picked_and_added(opened, course):
     assert photo.count() == there + 1
     assert photo.nth(there).get_attribute("aria-pressed") == "true"
     assert (course / "data" / "photos" / "blocks.jpg").read_bytes() == jpeg()
+    drop(page.page, "dropped.jpg", jpeg(1))
+    photo.nth(there + 1).wait_for()
+    assert photo.nth(there + 1).get_attribute("title") == "dropped"
     page.keep("01_picker")
     assert page.problems == []
 
 
-def test_a_dropped_photo_is_added(opened):
-    page = opened("explorers/01_vgg16_setup.ipynb")
-    page.run_all()
-    photo = page.page.locator(".labutils-picker-photo")
-    photo.first.wait_for()
-    there = photo.count()
-    page.page.evaluate(
-        """(bytes) => {
+def drop(page, name: str, content: bytes) -> None:
+    """Let go of a file over the picker."""
+    page.evaluate(
+        """([name, bytes]) => {
             const dropped = new DataTransfer();
-            dropped.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+            dropped.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
             const picker = document.querySelector(".labutils-picker");
             for (const kind of ["dragenter", "dragover", "drop"]) {
                 picker.dispatchEvent(new DragEvent(kind, { dataTransfer: dropped, bubbles: true, cancelable: true }));
             }
         }""",
-        list(jpeg(1)),
+        [name, list(content)],
     )
-    photo.nth(there).wait_for()
-    assert photo.nth(there).get_attribute("title") == "dropped"
 
 
 @pytest.mark.parametrize("explorer", ["02"], indirect=True)
@@ -186,7 +183,9 @@ def test_patches(explorer):
 @pytest.mark.parametrize("explorer", ["05"], indirect=True)
 def test_layers_heads_and_patches(explorer):
     explorer.changes(lambda: explorer.page.locator(".labutils-choosable").first.click(position={"x": 60, "y": 60}))
-    explorer.changes(lambda: explorer.page.locator(".labutils-choosable").first.press("ArrowRight"))
+    for arrow in ("ArrowRight", "ArrowDown", "ArrowUp"):  # up and down would also choose another cell
+        explorer.changes(lambda arrow=arrow: explorer.page.locator(".labutils-choosable").first.press(arrow))
+        assert explorer.page.evaluate("document.activeElement.classList.contains('labutils-choosable')")
     explorer.changes(lambda: explorer.slide("Row"))
     explorer.changes(lambda: explorer.choose("Head", 2))
     explorer.changes(lambda: explorer.slide("Opacity"))
