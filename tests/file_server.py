@@ -17,8 +17,8 @@ class FileServer(ThreadingHTTPServer):
         self.headers = {"ETag": '"first"'}
         self.ranges = True
         self.behaviour = "well"  # or one of those in `_Handler`
-        self.stops: list[int] = []
-        """After how many bytes the connections break, one after the other; those that follow do not."""
+        self.stops: list[int | None] = []
+        """After how many bytes the connections break, one after the other; with None, and all that follow, they do not."""
         self.at_stop = None
         """Called instead of breaking off."""
         self.requests: list[str] = []

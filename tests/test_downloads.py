@@ -289,15 +289,15 @@ class TestFails:
         over.set()
 
     def test_no_space_is_known_before(self, path, server, monkeypatch):
+        server.stops = [None, 7000, 0]  # at once: the first answer is still being sent when nobody reads it any more
         usage = shutil.disk_usage("/")._replace(free=10_000)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(FolderError, match=r"no space is left in .*models"):
             download(path, server)
-        server.stops = [7000, 0]
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=SIZE))
         with pytest.raises(DownloadError, match="broke off"):
             download(path, server)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=SIZE - 7000))
         download(path, server)  # What is missing fits.
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
