@@ -31,8 +31,8 @@ def path(tmp_path):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(downloads, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(downloads, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(downloads, "WAIT_SECONDS", 0.01)
 
 
