@@ -44,6 +44,7 @@ lock: $(VENV)/ready
 # Three lines set everything up; README.md has the same three for Windows.
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo "Downloading and installing the packages, TensorFlow among them: some minutes, about 2.5 GB in $(VENV)."
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@

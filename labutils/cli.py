@@ -21,6 +21,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+from urllib.parse import quote
 
 from labutils import __version__
 
@@ -79,6 +80,8 @@ def start(options: argparse.Namespace) -> int:
         raise ModuleNotFoundError("jupyterlab", name="jupyterlab")
     # The file browser starts at the root, so that data/photos is in reach.
     command = [sys.executable, "-m", "jupyterlab", str(found[0]), f"--ServerApp.root_dir={root}"]
+    # The address that it prints, for those whose browser it cannot open, leads to the notebook as well.
+    command.append(f"--LabApp.default_url=/lab/tree/{quote(found[0].relative_to(root).as_posix())}")
     if _is_root():  # in a container, where JupyterLab would refuse without being told
         command.append("--allow-root")
     return subprocess.call([*command, *options.further])
@@ -194,7 +197,7 @@ def grade(options: argparse.Namespace) -> int:
     from labutils.course.grading.isolation import Limits
 
     root = options.course or _root()
-    courses = course_notebook.load_all(root / "notebooks")
+    courses = course_notebook.load_course(root)
     chosen = _chosen_notebooks(options.notebooks, courses)
     found = submissions.find(options.submissions, list(courses), chosen)
     if options.out.resolve().is_relative_to(options.submissions.resolve()):
@@ -599,7 +602,11 @@ def _network(options: argparse.Namespace) -> report.Network:
     if options.model in report.BUILT_IN:
         return report.BUILT_IN[options.model](options.weights or "auto")
     if options.preprocess is None:
-        print("no --preprocess given: the model gets pixel values of 0 to 255", file=sys.stderr)
+        print(
+            "no --preprocess given: the model gets pixel values of 0 to 255; if it was trained on 0 to 1, add "
+            "--preprocess scale01",
+            file=sys.stderr,
+        )
     return report.saved_network(
         Path(options.model), options.preprocess, options.labels, head=options.head, custom=options.custom
     )

@@ -546,7 +546,7 @@ def own_photos(
                 return own
     names = sample_names()[: max(3, minimum)]
     images = np.stack([sample(name, size, fit=fit) for name in names])
-    have = f"holds only {len(found)} photos" if found else "holds none of your own"
+    have = f"holds only {len(found)} photo{'s' * (len(found) > 1)}" if found else "holds none of your own"
     print(f"Sample photos: {', '.join(names)} ({_short(folder)} {have}; put {minimum} or more there to use them).")
     return Photos(images, names, [sample_path(name) for name in names])
 

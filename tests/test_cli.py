@@ -219,10 +219,21 @@ class TestStart:
             (here / "notebooks" / name).touch()
         assert main(["start"]) == cli.DONE
         assert main(["start", "02", "--no-browser"]) == cli.DONE
-        root = f"--ServerApp.root_dir={here}"
+        root, address = f"--ServerApp.root_dir={here}", "--LabApp.default_url=/lab/tree/notebooks"
         jupyter = [sys.executable, "-m", "jupyterlab"]
-        assert started[0] == [*jupyter, str(here / "notebooks" / "01_setup.ipynb"), root]
-        assert started[1] == [*jupyter, str(here / "notebooks" / "02_maps.ipynb"), root, "--no-browser"]
+        assert started[0] == [
+            *jupyter,
+            str(here / "notebooks" / "01_setup.ipynb"),
+            root,
+            f"{address}/01_setup.ipynb",
+        ]
+        assert started[1] == [
+            *jupyter,
+            str(here / "notebooks" / "02_maps.ipynb"),
+            root,
+            f"{address}/02_maps.ipynb",
+            "--no-browser",
+        ]
 
     def test_unknown_notebook_lists_the_known(self, here, started, capsys):
         (here / "notebooks").mkdir()

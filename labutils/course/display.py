@@ -65,7 +65,11 @@ def marked(message: str) -> str:
 def as_html(title: str, message: str, kind: str) -> str:
     """The box: a coloured bar, a mark, the title, the message with line breaks and `code` kept."""
     mark, colour = LOOKS[kind]
-    body = marked(message) if kind != Status.RAISED else html.escape(message, quote=False)
+    if kind == Status.RAISED:  # a traceback, whose backticks are its own, and then where to get a hint
+        traceback, _, last = message.rpartition("\n")
+        body = f"{html.escape(traceback, quote=False)}\n{marked(last)}".lstrip("\n")
+    else:
+        body = marked(message)
     if body:
         font = "; font-family: monospace" if kind == Status.RAISED else ""  # tracebacks point at columns
         body = f'<div style="white-space: pre-wrap; margin-top: 0.3em; overflow-x: auto{font}">{body}</div>'

@@ -7,15 +7,21 @@ nbconvert, which have no kernel, take the picture.
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
 if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
     from matplotlib.figure import Figure
 
 PATIENCE = 2.0
-"""Seconds that a widget's first picture is waited for, so that it can go into the notebook; the widget comes anyway."""
+"""Seconds that a widget's first picture is waited for before the widget is shown without; the picture comes later."""
+
+LONGEST = 600.0
+"""Seconds after which it does not come any more."""
 
 
 def someone_is_there() -> bool:
@@ -43,14 +49,37 @@ class WithPlainFigure(ipywidgets.VBox):
         """Wait until what was asked for is there, at most so many seconds; returns whether it is."""
         return True
 
+    def _ipython_display_(self) -> None:
+        """Show it; where its picture takes long, the notebook's output gets that later."""
+        from IPython.display import display
+
+        if not someone_is_there() or self.wait(PATIENCE):
+            raise NotImplementedError  # IPython asks for `_repr_mimebundle_`, as of any other object
+        data, _ = self._forms(live=True, drawn=False)
+        shown = display(data, raw=True, display_id=True)
+        # With this cell's context, by which the kernel knows whose output it is.
+        complete = contextvars.copy_context().run
+        threading.Thread(target=complete, args=[self._complete, shown], name="labutils.widgets", daemon=True).start()
+
+    def _complete(self, shown: DisplayHandle) -> None:
+        if self.wait(LONGEST):
+            data, metadata = self._forms(live=True, drawn=True)
+            shown.update(data, raw=True, metadata=metadata)
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         live = someone_is_there()
-        data = dict(super()._repr_mimebundle_(include=include, exclude=exclude)) if live else {}
+        return self._forms(live=live, drawn=self.wait(PATIENCE if live else None))
+
+    def _forms(self, *, live: bool, drawn: bool) -> tuple[dict, dict]:
+        """The forms of this output, and what goes with them: the widget where somebody is there, and the picture."""
+        data: dict = {"text/plain": f"{type(self).__name__}: run this cell to use it"}
         metadata: dict = {}
-        if self.wait(PATIENCE if live else None):
+        if live:
+            data = dict(super()._repr_mimebundle_()) | data
+        if drawn:
             try:
-                figure_data, metadata = self.figure()._repr_mimebundle_()
+                picture, metadata = self.figure()._repr_mimebundle_()
             except Exception as error:  # The widget says the same, and others can be chosen in it.
-                figure_data = {"text/plain": f"Not possible here: {error}"}
-            data |= figure_data
+                picture = {"text/plain": f"Not possible here: {error}"}
+            data |= picture
         return data, metadata

@@ -63,6 +63,26 @@ class TestWithSomebodyThere:
         assert "image/png" not in data
         assert metadata == {}
 
+    def test_a_picture_that_takes_long_comes_into_the_output_later(self, monkeypatch):
+        shown, updated = [], threading.Event()
+        handle = SimpleNamespace(update=lambda *forms, **more: (shown.append((*forms, more)), updated.set()))
+        monkeypatch.setattr(IPython.display, "display", lambda *forms, **more: shown.append((*forms, more)) or handle)
+        monkeypatch.setattr(plain, "PATIENCE", 0)
+        picture = Picture(ready=False)
+        picture._ipython_display_()
+        picture.ready.set()
+        assert updated.wait(10)
+        (first, how), (second, more) = shown
+        assert how == {"raw": True, "display_id": True}
+        assert set(first) == {WIDGET, "text/plain"}
+        assert first["text/plain"] == "Picture: run this cell to use it"
+        assert set(second) == {WIDGET, "image/png", "text/plain"}
+        assert more["metadata"]["image/png"]["alt"]
+
+    def test_a_picture_that_is_quick_is_shown_as_anything_else(self):
+        with pytest.raises(NotImplementedError):
+            Picture()._ipython_display_()
+
     def test_a_picture_that_is_not_possible_is_said_in_its_place(self):
         data, metadata = Picture(problem=ValueError("no such layer"))._repr_mimebundle_()
         assert set(data) == {WIDGET, "text/plain"}

@@ -105,6 +105,10 @@ def titles_reference(paths: list[Path]) -> list[str]:
 
 
 _TITLE_MISTAKES = {
+    "file_name": (
+        lambda paths: [path.name for path in paths],
+        "That is the whole name of the file: its extension (`.jpg`) has to go, and spaces take the place of underscores.",
+    ),
     "extension_kept": (
         lambda paths: [path.name.replace("_", " ") for path in paths],
         "The file's extension (`.jpg`) is still part of the title.",

@@ -55,19 +55,44 @@ class CourseNotebook:
 
 def load(path: Path) -> CourseNotebook:
     """Read one of the course's notebooks (as handed out, from ``notebooks/``)."""
-    import nbformat
+    return _parsed(path.stem, path.read_text(encoding="utf-8"))
 
-    exercises = {exercise.cell_id: exercise.id for exercise in registry.of_notebook(path.name[:2]).values()}
-    cells = (_cell(cell, exercises) for cell in nbformat.read(path, as_version=4).cells)
-    return CourseNotebook(path.stem, tuple(cells))
+
+def load_course(root: Path) -> dict[str, CourseNotebook]:
+    """Every notebook of the course in ``root`` as it is handed out, by its name, in order.
+
+    They are built from ``solutions/`` where that is there: in ``notebooks/`` the instructor may have worked.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    from labutils.course.build import student_version
+
+    solutions = _notebooks_in(root / "solutions")
+    if not solutions:
+        return load_all(root / "notebooks")
+    return {path.stem: _parsed(path.stem, student_version(path).decode("utf-8")) for path in solutions}
 
 
 def load_all(folder: Path) -> dict[str, CourseNotebook]:
     """Every notebook of the course in ``folder`` by its name, in order; `FileNotFoundError` where there is none."""
-    paths = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if path.name[:2] in registry.modules()]
+    paths = _notebooks_in(folder)
     if not paths:
         raise FileNotFoundError(f"there are no notebooks of the course in {folder}")
     return {path.stem: load(path) for path in paths}
+
+
+def _notebooks_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if path.name[:2] in registry.modules()]
+
+
+def _parsed(name: str, text: str) -> CourseNotebook:
+    import nbformat
+
+    exercises = {exercise.cell_id: exercise.id for exercise in registry.of_notebook(name[:2]).values()}
+    return CourseNotebook(name, tuple(_cell(cell, exercises) for cell in nbformat.reads(text, as_version=4).cells))
 
 
 def _cell(cell: Any, exercises: dict[str, str]) -> CourseCell:
