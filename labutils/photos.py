@@ -18,6 +18,8 @@ How it is resized
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
 import io
 import os
 import struct
@@ -50,7 +52,7 @@ PAD_COLOUR = (124, 116, 104)
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
 
 # Formats are listed, not "all that Pillow knows": its EPS reader runs Ghostscript. HEIF is there for those who have
-# registered pillow-heif.
+# installed pillow-heif.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "HEIF")
 _POSSIBLE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 _DAMAGED = (
@@ -282,6 +284,7 @@ def _identify(file: IO[bytes], name: str, head: bytes) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     Image.init()
+    _register_heif()
     formats = [known for known in _FORMATS if known in Image.OPEN]
     try:
         # Pillow's own limit would refuse the largest honest phone photos; it is a module global, hence the lock.
@@ -310,6 +313,13 @@ def _identify(file: IO[bytes], name: str, head: bytes) -> Image.Image:
         ) from error
 
 
+@functools.cache
+def _register_heif() -> None:
+    """Let Pillow read HEIC where the package for it is installed."""
+    if find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
 def _what_it_is(head: bytes) -> str:
     """The rest of the sentence "<file> ..." for a file that Pillow does not know, from its first bytes."""
     kind = head[8:12] if head[4:8] == b"ftyp" or head[:4] == b"RIFF" else b""
@@ -317,8 +327,7 @@ def _what_it_is(head: bytes) -> str:
         return (
             "is a HEIC photo, as iPhones take them, which cannot be read here. Convert it to JPEG: on a Mac with "
             "Preview (File, Export), on Windows with Photos (Save as), on the phone by sharing it by mail; or set the "
-            "iPhone's Camera, Formats to Most Compatible. With the package pillow-heif installed, "
-            "pillow_heif.register_heif_opener() makes it readable."
+            "iPhone's Camera, Formats to Most Compatible. With the package pillow-heif installed it can be read."
         )
     if kind[:3] == b"avi":
         return (

@@ -7,6 +7,8 @@ import contextlib
 import io
 import os
 import struct
+import sys
+import types
 import warnings
 import zlib
 
@@ -563,3 +565,17 @@ def test_outlines_scale_with_the_photo():
 def test_an_outline_of_no_sample_is_refused():
     with pytest.raises(ValueError, match=r"'zebra'.*Possible are cat"):
         photos.sample_mask("zebra")
+
+
+def test_heic_is_handed_to_pillow_heif_where_that_is_installed(monkeypatch):
+    registered = []
+    heif = types.SimpleNamespace(register_heif_opener=lambda: registered.append("here"))
+    monkeypatch.setitem(sys.modules, "pillow_heif", heif)
+    monkeypatch.setattr(photos, "find_spec", lambda name: name)
+    photos._register_heif.cache_clear()
+    try:
+        photos._register_heif()
+        photos._register_heif()
+    finally:
+        photos._register_heif.cache_clear()
+    assert registered == ["here"]
