@@ -171,7 +171,8 @@ class TestGoesOn:
         assert "tiny.h5: with what was here before it is damaged; removed, starting anew" in capsys.readouterr().err
 
     @pytest.mark.skipif(os.name == "nt", reason="signals another thread")
-    def test_interrupt_leaves_what_came(self, path, server):
+    def test_interrupt_leaves_what_came(self, path, server, monkeypatch):
+        monkeypatch.setattr(downloads, "STALL_SECONDS", 30.0)  # a busy machine must not end the connection first
         server.stops = [5000]
 
         def interrupt():

@@ -173,17 +173,8 @@ class ActivationExplorer(Explorer):
             options=[("by number", False), ("largest value first", True)],
             tooltip="Order of the channels in the picture of all of them",
         )
-        self.opacity = ipywidgets.FloatSlider(
-            description="Opacity",
-            value=0.75,
-            min=0,
-            max=1,
-            step=0.05,
-            readout_format=".0%",
-            tooltip="Of the map over the photo; 100 % shows the map alone",
-        )
-        self.view.opacity, self.view.place, self.view.marks = self.opacity.value, "Position", False
-        ipywidgets.jslink((self.opacity, "value"), (self.view, "opacity"))  # in the browser: no wait for the kernel
+        self.opacity.value = self.view.opacity = 0.75
+        self.view.place, self.view.marks = "Position", False
         self.overview = PictureView(place="Channel at", marks=False)
         self.bars = ipywidgets.HTML(layout={"width": "300px"})
         self._take_range(self.layer.value)

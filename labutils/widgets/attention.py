@@ -117,10 +117,6 @@ class AttentionExplorer(Explorer):
         self.class_chooser = ClassChooser(self.class_names)
         self._make_token_controls()
         self._make_heads_view()
-        self.opacity = ipywidgets.FloatSlider(
-            description="Opacity", value=self.view.opacity, min=0, max=1, step=0.05, readout_format=".0%"
-        )
-        ipywidgets.jslink((self.opacity, "value"), (self.view, "opacity"))  # in the browser: no wait for the kernel
         whose = ipywidgets.Box([self.whose, self.row, self.column], layout={"flex_flow": "row wrap"})
         for view in (self.patches, self.view):
             view.layout = {"flex": f"1 1 {SMALLEST}px", "min_width": "0", "max_width": f"{view.width}px"}

@@ -75,6 +75,16 @@ class Explorer(WithPlainFigure):
             photos = PhotoPicker(photos, titles=titles, size=size, multiple=False)
         self.picker = photos
         self.view = PictureView()
+        self.opacity = ipywidgets.FloatSlider(
+            description="Opacity",
+            value=self.view.opacity,
+            min=0,
+            max=1,
+            step=0.05,
+            readout_format=".0%",
+            tooltip="Of the map over the photo; 100 % shows the map alone",
+        )
+        ipywidgets.jslink((self.opacity, "value"), (self.view, "opacity"))  # in the browser: no wait for the kernel
         self._probabilities: dict[int, np.ndarray] = {}
         self._problem: Exception | None = None
         self._answered: Hashable = None  # the choice whose result, or problem, is shown

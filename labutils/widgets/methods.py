@@ -89,10 +89,6 @@ class MethodExplorer(Explorer):
         self.class_chooser = ClassChooser(self.class_names)
         layers = [("the last that counts", None), *((name, name) for name in spatial)]
         self.layer = Chooser(description="Layer", options=layers)
-        self.opacity = ipywidgets.FloatSlider(
-            description="Opacity", value=self.view.opacity, min=0, max=1, step=0.05, readout_format=".0%"
-        )
-        ipywidgets.jslink((self.opacity, "value"), (self.view, "opacity"))  # in the browser: no wait for the kernel
         self._arrange([self.method, self.class_chooser, self.layer])
         self.children[1].children += (self.opacity,)
 

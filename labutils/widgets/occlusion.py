@@ -149,16 +149,6 @@ class OcclusionExplorer(Explorer):
             description="Colour", value="#ff00ff", concise=True, tooltip="The patch's colour", layout={"width": "150px"}
         )
         self.class_chooser = ClassChooser(self.class_names)
-        self.opacity = ipywidgets.FloatSlider(
-            description="Opacity",
-            value=self.view.opacity,
-            min=0,
-            max=1,
-            step=0.05,
-            readout_format=".0%",
-            tooltip="Of the map over the photo",
-        )
-        ipywidgets.jslink((self.opacity, "value"), (self.view, "opacity"))  # in the browser: no wait for the kernel
         self.run_button = ipywidgets.Button(
             description="Run", icon="play", tooltip="Compute the map for these settings", layout={"width": "90px"}
         )

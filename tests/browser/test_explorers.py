@@ -7,6 +7,8 @@ import pytest
 from conftest import CHROMIUM, NO_CHROMIUM, Page
 from PIL import Image
 
+Error = pytest.importorskip("playwright.sync_api").Error
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 NOTEBOOKS = {
@@ -44,7 +46,12 @@ class Explorer:
     def look(self) -> list[bytes]:
         """What is to be seen: pictures and words."""
         views = self.page.locator(".labutils-view")
-        return [views.nth(index).screenshot(animations="disabled") for index in range(views.count())]
+        for _ in range(5):
+            try:
+                return [views.nth(index).screenshot(animations="disabled") for index in range(views.count())]
+            except Error:  # the output was just given its plain figure, and drawn anew
+                self.page.wait_for_timeout(500)
+        pytest.fail("the pictures do not stay")
 
     def changes(self, action) -> None:
         """Do something, and see the picture change."""

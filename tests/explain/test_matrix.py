@@ -78,8 +78,6 @@ KINDS = {
     "VGG-like": lambda: (zoo.vgg_like(), zoo.photos(3, (16, 24, 3))),
     "Sequential": lambda: (zoo.sequential(), zoo.photos()),
     "nested backbone": lambda: (zoo.nested(), zoo.photos()),
-    "separate Softmax": lambda: (zoo.separate_softmax(), zoo.photos()),
-    "sigmoid, one unit": lambda: (zoo.sigmoid_binary(), zoo.photos()),
     "residual, any size": lambda: (zoo.residual(), zoo.photos()),
     "MobileNetV2": lambda: mobilenet((64, 96)),
     "ViT": lambda: (zoo.transformer(), zoo.photos(3, zoo.TOKENS)),
