@@ -1,6 +1,7 @@
 # make lab      set up .venv and open JupyterLab at notebook 01
 # make test     ruff, unit tests, the explorers in a real JupyterLab, then the solutions under nbval, two at a time
 # make browser  the notebooks and their explorers in a real JupyterLab (needs Chromium, and says so without)
+# make training the tests that train small networks, which make test leaves out
 # make demo     a report on a sample photo: report.html
 # make build    notebooks/ from solutions/
 # make lock     requirements.lock and environment.yml anew from pyproject.toml
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: lab test unit nbval browser lint demo build lock clean
+.PHONY: lab test unit nbval training browser lint demo build lock clean
 
 lab: $(VENV)/ready
 	$(BIN)/labutils start
@@ -23,10 +24,13 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 unit: $(VENV)/ready
-	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests -n 2 --dist loadfile
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests -m "not training" -n 2 --dist loadfile
 
 nbval: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest --nbval --nbval-cell-timeout=180 -n 2 --dist loadfile solutions
+
+training: $(VENV)/ready
+	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests/training
 
 browser: $(VENV)/ready
 	LABUTILS_WEIGHTS=bundled $(BIN)/python -m pytest tests/browser
